@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "wire/deframer.h"
+#include "wire/handshake.h"
+#include "wire/messages.h"
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <vector>
+
+namespace spice_overlay {
+
+/// The client's side of the conversation on one port: handshake, streams, credit, clock. No input or output of its own:
+/// bytes from the port go into feed(), bytes for the port come out of Listener::transmit(), time comes in as a parameter
+/// (ns of the local CLOCK_MONOTONIC). One thread. Everything that comes in is hostile until checked here: the Listener sees
+/// checked messages of live streams only.
+class Session {
+public:
+    class Listener {
+    public:
+        virtual ~Listener() = default;
+        /// A stream begins. kNone accepts it, anything else refuses it with that reason.
+        virtual wire::Reason open(const wire::StreamOpen &stream) = 0;
+        /// Newest geometry of a stream; for one announced before STREAM_OPEN it follows open() at once.
+        virtual void geometry(const wire::Geometry &geometry) = 0;
+        /// A whole access unit of the stream's current epoch. `unit.data` is borrowed for the call.
+        /// Every unit must be answered by unit_done() in time, since credit depends on it.
+        virtual void access_unit(const wire::AccessUnit &unit) = 0;
+        virtual void play_state(const wire::PlayState &state) = 0;
+        /// The stream has ended, by the guest, by an error in its messages, or because the port or the conversation did.
+        virtual void close(std::uint32_t stream, wire::Reason reason) = 0;
+        /// Bytes for the port, whole messages. Must not call back into the session.
+        virtual void transmit(std::span<const std::uint8_t> bytes) = 0;
+    };
+
+    /// `hello` announces what this client can do (role, nonces are filled in). `listener` outlives the session.
+    Session(wire::Hello hello, Listener &listener);
+
+    void port_opened(std::int64_t now, std::uint64_t nonce); ///< `nonce`: random, not 0
+    void port_closed();                                      ///< closes all streams with kShuttingDown
+    void feed(std::span<const std::uint8_t> bytes, std::int64_t now);
+
+    /// Does what is due (HELLO again, ping, feedback at 4 Hz); returns when it wants to be called next, or a negative value
+    /// when nothing is scheduled (an idle or paused session causes no wake-ups).
+    [[nodiscard]] std::int64_t tick(std::int64_t now);
+
+    /// The decoder is through with the oldest `units` access units of the stream: gives credit back.
+    void units_done(std::uint32_t stream, std::uint32_t units, std::int64_t now);
+    void presented(std::uint32_t stream, std::uint32_t frames);
+    void late(std::uint32_t stream, std::uint32_t frames);
+    void decode_time(std::uint32_t stream, std::int64_t ns);
+    void need_key(std::uint32_t stream);
+    /// Ends a stream from this side; Listener::close() is not called for it.
+    void close_stream(std::uint32_t stream, wire::Reason reason);
+
+    [[nodiscard]] bool established() const { return handshake_.established(); }
+
+    /// Guest CLOCK_MONOTONIC ns to local CLOCK_MONOTONIC ns, from the ping exchange with the smallest round trip among the
+    /// recent ones; before the first pong, from the arrival of the first access unit.
+    [[nodiscard]] std::int64_t to_local(std::int64_t guest_time) const;
+
+    struct Counters {
+        std::uint64_t wire_bytes = 0;      ///< received on the port, everything counted
+        std::uint64_t bitstream_bytes = 0; ///< of which access-unit bytes
+        std::uint64_t access_units = 0;
+        std::uint64_t geometry_messages = 0;
+        std::uint64_t protocol_errors = 0;
+        std::uint64_t stale_units = 0; ///< of an old epoch or of no stream
+        std::uint64_t max_in_flight = 0; ///< bytes granted and not yet received, largest seen
+    };
+    [[nodiscard]] const Counters &counters() const { return counters_; }
+
+private:
+    wire::Handshake handshake_;
+    Counters counters_;
+    // The rest is the implementer's.
+};
+
+} // namespace spice_overlay
