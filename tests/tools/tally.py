@@ -46,8 +46,10 @@ class Tally:
             test = json.loads(line)
             # GoogleTest names its file after the program; a script run by an interpreter is the first argument that is one.
             programs = [pathlib.Path(word).stem for word in test["command"]]
-            files = next((reports.pop(name) for name in programs if name in reports), None)
-            self.add_test(test, files)
+            name = next((name for name in programs if name in reports), None)
+            self.add_test(test, reports.get(name))
+            if name:
+                reports[name] = []  # a second test of the same program has its cases in the same files: counted once
 
     def add_test(self, test, files):
         before = len(self.failed)
