@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Test clips whose every region tells frames and places apart, their burnt-in frame counter, and reference decodes by the
+ffmpeg program. Shares no code with the programs under test."""
+
+import hashlib
+import json
+import pathlib
+import subprocess
+
+import numpy as np
+
+BLOCK = 8  # pixels a side of one bit of the counter
+BITS = 24  # 16 of the frame number, 8 of a check sum
+DARK, BRIGHT = 48, 208
+
+
+class BadVideo(Exception):
+    """The file cannot be read as video; the text is for people."""
+
+
+def _check_bits(number):
+    return (number * 167 + (number >> 8) * 59 + 0x5A) & 0xFF
+
+
+def counter_places(width, height):
+    """Top-left corners of the counters in a picture: more than one, since windows cover the video."""
+    w, h = BITS * BLOCK, BLOCK
+    if width < w or height < h:
+        return []
+    xs = sorted({8 if width >= w + 16 else 0, width - w - 8 if width >= w + 16 else 0, (width - w) // 2})
+    ys = sorted({8 if height >= h + 16 else 0, height - h - 8 if height >= h + 16 else 0, (height - h) // 2})
+    return [(x // 2 * 2, y // 2 * 2) for y in ys for x in xs if len(xs) > 1 or x >= 0]
+
+
+def read_counter(luma, valid, place, scale=(1.0, 1.0)):
+    """The frame number in `luma` (2-D, screen pixels of the picture's target) at `place` (picture pixels), or None when it is not
+    wholly inside `valid` or its check sum is wrong. `scale`: screen pixels per picture pixel."""
+    number = 0
+    for bit in range(BITS):
+        x = (place[0] + (bit + 0.5) * BLOCK) * scale[0]
+        y = (place[1] + 0.5 * BLOCK) * scale[1]
+        reach = max(1, int(min(scale) * 2))
+        rows, columns = slice(int(y) - reach, int(y) + reach), slice(int(x) - reach, int(x) + reach)
+        if int(y) < reach or int(x) < reach or not valid[rows, columns].all() or valid[rows, columns].size == 0:
+            return None
+        number = number << 1 | int(luma[rows, columns].mean() > (DARK + BRIGHT) / 2)
+    frame, check = number >> 8, number & 0xFF
+    return frame if check == _check_bits(frame) else None
+
+
+def _texture(width, height, seed):
+    """Detail in which a shift of one pixel in any direction changes nearly every pixel."""
+    random = np.random.default_rng(seed)
+    fine = random.integers(-28, 29, (height, width))
+    coarse = np.kron(random.integers(-24, 25, (height // 16 + 1, width // 16 + 1)), np.ones((16, 16), int))[:height, :width]
+    return fine + coarse
+
+
+def frames(width, height, count, seed):
+    """Yields (y, u, v) of each frame. Luma stays in 40 ... 215: black, white and flat test colours never occur in it."""
+    texture = _texture(width, height, seed)
+    ys, xs = np.mgrid[0:height, 0:width]
+    cys, cxs = np.mgrid[0:height // 2, 0:width // 2]
+    places = counter_places(width, height)
+    for n in range(count):
+        shade = 128 + 30 * np.sin((xs + 3 * n) / 37 + seed) + 22 * np.cos((ys - 2 * n) / 29)
+        y = np.clip(shade + np.roll(texture, (n * 3, n * 5), (0, 1)), 40, 215).astype(np.uint8)
+        u = (128 + 46 * np.sin(cxs / 61 + n / 23 + seed)).astype(np.uint8)
+        v = (128 + 46 * np.cos(cys / 47 - n / 31 + seed)).astype(np.uint8)
+        number = n << 8 | _check_bits(n)
+        strip = np.kron([[BRIGHT if number >> (BITS - 1 - bit) & 1 else DARK for bit in range(BITS)]], np.ones((BLOCK, BLOCK)))
+        for px, py in places:
+            y[py:py + BLOCK, px:px + strip.shape[1]] = strip
+        yield y, u, v
+
+
+ENCODERS = {
+    "h264": ["-c:v", "libx264", "-preset", "veryfast", "-crf", "10", "-g", "30", "-bf", "2"],
+    "mpeg2": ["-c:v", "mpeg2video", "-q:v", "2", "-g", "15"],
+    "vp8": ["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "12M", "-g", "30"],
+}
+
+
+def make(folder, width, height, count=240, fps=30, seed=1, codec="h264", suffix="mkv", options=()):
+    """Path of a test clip, made on first use. 4:2:0, untagged colours."""
+    kind = hashlib.sha256(repr((pathlib.Path(__file__).read_bytes(), codec, options)).encode()).hexdigest()[:8]
+    path = pathlib.Path(folder) / f"clip-{codec}-{width}x{height}-{count}-{fps}-{seed}-{kind}.{suffix}"
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name("unfinished-" + path.name)
+    ffmpeg = subprocess.Popen(
+        ["ffmpeg", "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}", "-r", str(fps),
+         "-i", "-", *ENCODERS[codec], *options, "-pix_fmt", "yuv420p", str(unfinished)], stdin=subprocess.PIPE)
+    for planes in frames(width, height, count, seed):
+        for plane in planes:
+            ffmpeg.stdin.write(plane.tobytes())
+    ffmpeg.stdin.close()
+    if ffmpeg.wait(timeout=300) != 0:
+        raise BadVideo(f"ffmpeg could not encode {path}")
+    unfinished.rename(path)
+    return path
+
+
+class Reference:
+    """Every frame of a video as the ffmpeg program decodes it: 8-bit 4:2:0 planes, and how they become colours."""
+
+    def __init__(self, video, folder, limit=None):
+        self.path = pathlib.Path(video)
+        info = self._probe()
+        self.width, self.height = int(info["width"]), int(info["height"])
+        rate = info.get("avg_frame_rate", "0/0").split("/")
+        self.fps = float(rate[0]) / float(rate[1]) if float(rate[1] or 0) else 0.0
+        self.matrix = "bt709" if info.get("color_space") == "bt709" else "bt601"
+        self.full_range = info.get("color_range") == "pc" or info.get("pix_fmt", "").startswith("yuvj")
+        self.chroma = ((self.width + 1) // 2, (self.height + 1) // 2)
+        self.frame_bytes = self.width * self.height + 2 * self.chroma[0] * self.chroma[1]
+        key = hashlib.sha256(f"{self.path.resolve()} {self.path.stat().st_size} {self.path.stat().st_mtime_ns} {limit}".encode())
+        raw = pathlib.Path(folder) / f"reference-{key.hexdigest()[:16]}.yuv"
+        if not raw.exists():
+            self._decode(raw, limit)
+        data = np.memmap(raw, np.uint8, "r")
+        self.count = data.size // self.frame_bytes
+        if self.count == 0:
+            raise BadVideo(f"{self.path}: ffmpeg decodes no frame of it")
+        self.data = data[:self.count * self.frame_bytes].reshape(self.count, self.frame_bytes)
+
+    def _probe(self):
+        try:
+            done = subprocess.run(["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_streams", "-of", "json", str(self.path)],
+                                  capture_output=True, text=True, timeout=60)
+        except FileNotFoundError:
+            raise BadVideo("ffprobe is not installed: apt-get install ffmpeg") from None
+        streams = json.loads(done.stdout or "{}").get("streams", [])
+        if not streams:
+            why = done.stderr.strip().splitlines()
+            raise BadVideo(f"{self.path}: no video stream in it" + (f" ({why[-1]})" if why else ""))
+        return streams[0]
+
+    def _decode(self, raw, limit):
+        raw.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = raw.with_name("unfinished-" + raw.name)
+        # Passthrough: every decoded frame once, as it is. Range and matrix stay the video's own.
+        keep = ["-frames:v", str(limit)] if limit else []
+        pixels = "yuvj420p" if self.full_range else "yuv420p"
+        done = subprocess.run(["ffmpeg", "-v", "error", "-y", "-noautorotate", "-i", str(self.path), "-map", "0:v:0", "-fps_mode", "passthrough",
+                               *keep, "-pix_fmt", pixels, "-f", "rawvideo", str(unfinished)], capture_output=True, text=True, timeout=600)
+        if not unfinished.exists() or unfinished.stat().st_size < self.frame_bytes:
+            raise BadVideo(f"{self.path}: ffmpeg decodes no frame of it ({done.stderr.strip()[-200:]})")
+        unfinished.rename(raw)
+
+    def planes(self, number):
+        """(y, u, v) of frame `number`."""
+        row = self.data[number]
+        luma, (cw, ch) = self.width * self.height, self.chroma
+        return (row[:luma].reshape(self.height, self.width), row[luma:luma + cw * ch].reshape(ch, cw),
+                row[luma + cw * ch:].reshape(ch, cw))

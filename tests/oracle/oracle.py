@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The pixel oracle: says of one screenshot whether every pixel is what the guest's desktop and the video make it. It knows the
+framebuffer that the host drew and a reference decode by the ffmpeg program, and shares no code with the client.
+
+A pixel of the placeholder colour inside a stream's target belongs to that stream's video; every other pixel belongs to the
+desktop. Desktop pixels must be equal to the framebuffer. Video pixels must lie within what the reference frame allows:
+Y is taken where the pixel lies, U and V may come from any of the chroma samples around it (siting and filter are the
+compositor's choice), and TOLERANCE is added for rounding. A video that is drawn scaled may take Y from the samples around as
+well, since the filter is the compositor's choice too."""
+
+import dataclasses
+
+import numpy as np
+
+from clips import counter_places, read_counter
+
+TOLERANCE = 3         # of 255, on each of R, G and B: rounding of the conversion
+SCALED_TOLERANCE = 6  # the same, when a filter has worked on top
+
+
+@dataclasses.dataclass
+class Video:
+    """One stream as it should be on the screen. `target` is x, y, width, height in guest pixels and may lie partly outside."""
+    target: tuple
+    placeholder: tuple  # r, g, b
+    reference: object   # clips.Reference, or None: only edges are checked
+    frames: object = None  # frame numbers that may be shown; None: all of the reference
+    index: int = 1
+
+
+@dataclasses.dataclass
+class Verdict:
+    outside_mismatch_pixels: int = 0
+    clip_mismatch_pixels: int = 0
+    video_pixels: int = 0
+    worst_deviation: int = 0  # of 255, beyond the bounds without tolerance, among video pixels
+    frames: dict = dataclasses.field(default_factory=dict)  # stream index -> frame number shown, None if unknown
+    notes: list = dataclasses.field(default_factory=list)
+
+    @property
+    def clean(self):
+        return self.outside_mismatch_pixels == 0 and self.clip_mismatch_pixels == 0
+
+
+MATRICES = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
+
+
+def _coefficients(matrix, full_range):
+    kr, kb = MATRICES[matrix]
+    kg = 1 - kr - kb
+    luma_gain, chroma_gain, black = (1.0, 1.0, 0.0) if full_range else (255 / 219, 255 / 224, 16.0)
+    return (luma_gain, black, 2 * (1 - kr) * chroma_gain, 2 * kb * (1 - kb) / kg * chroma_gain,
+            2 * kr * (1 - kr) / kg * chroma_gain, 2 * (1 - kb) * chroma_gain)
+
+
+def rgb_bounds(y_low, y_high, u_low, u_high, v_low, v_high, matrix="bt601", full_range=False):
+    """Smallest and largest R, G, B (float arrays with a last axis of 3) that Y, U, V within the bounds can give."""
+    gain, black, r_v, g_u, g_v, b_u = _coefficients(matrix, full_range)
+    y = [(np.asarray(p, np.float32) - black) * gain for p in (y_low, y_high)]
+    u = [np.asarray(p, np.float32) - 128 for p in (u_low, u_high)]
+    v = [np.asarray(p, np.float32) - 128 for p in (v_low, v_high)]
+    low = np.stack([y[0] + r_v * v[0], y[0] - g_u * u[1] - g_v * v[1], y[0] + b_u * u[0]], -1)
+    high = np.stack([y[1] + r_v * v[1], y[1] - g_u * u[0] - g_v * v[0], y[1] + b_u * u[1]], -1)
+    return np.clip(low, 0, 255), np.clip(high, 0, 255)
+
+
+def _window(plane, rows, columns, reach):
+    """Smallest and largest sample within `reach` samples around each (row, column): rows and columns are 1-D index arrays."""
+    low = high = None
+    for dy in range(-reach, reach + 1):
+        line = plane[np.clip(rows + dy, 0, plane.shape[0] - 1)]
+        for dx in range(-reach, reach + 1):
+            part = line[:, np.clip(columns + dx, 0, plane.shape[1] - 1)]
+            low = part if low is None else np.minimum(low, part)
+            high = part if high is None else np.maximum(high, part)
+    return low, high
+
+
+def picture_bounds(reference, number, target, area):
+    """rgb_bounds of frame `number` drawn into `target`, for the screen pixels of `area` (x0, y0, x1, y1 in guest pixels)."""
+    x, y, width, height = target
+    x0, y0, x1, y1 = area
+    luma, cb, cr = reference.planes(number)
+    scale_x, scale_y = reference.width / width, reference.height / height
+    columns = np.floor((np.arange(x0, x1) - x + 0.5) * scale_x).astype(int)
+    rows = np.floor((np.arange(y0, y1) - y + 0.5) * scale_y).astype(int)
+    reach = 0 if scale_x == 1 and scale_y == 1 else int(np.ceil(max(scale_x, scale_y)))
+    y_low, y_high = _window(luma, rows, columns, reach)
+    u_low, u_high = _window(cb, rows // 2, columns // 2, reach // 2 + 1)
+    v_low, v_high = _window(cr, rows // 2, columns // 2, reach // 2 + 1)
+    return rgb_bounds(y_low, y_high, u_low, u_high, v_low, v_high, reference.matrix, reference.full_range)
+
+
+def same_colour(pixels, colour):
+    return (pixels == np.asarray(colour, np.uint8)).all(-1)
+
+
+def luma_of(pixels, reference):
+    """Y as the reference would have it, from R, G, B."""
+    kr, kb = MATRICES[reference.matrix]
+    full = pixels @ np.array([kr, 1 - kr - kb, kb], np.float32)
+    return full if reference.full_range else full * 219 / 255 + 16
+
+
+def deviation(pixels, bounds):
+    """How far each pixel lies outside the bounds, the worst of its channels; 0 inside."""
+    low, high = bounds
+    pixels = pixels.astype(np.float32)
+    return np.maximum(np.maximum(low - pixels, pixels - high).max(-1), 0)
+
+
+def identify(pixels, mask, target, area, reference, candidates=None):
+    """The number of the frame shown: from the burnt-in counters that are in full view, else the frame that fits best."""
+    x, y, width, height = target
+    scale = (width / reference.width, height / reference.height)
+    luma = np.zeros((height, width), np.float32)
+    valid = np.zeros((height, width), bool)
+    inner = (slice(area[1] - y, area[3] - y), slice(area[0] - x, area[2] - x))
+    luma[inner], valid[inner] = luma_of(pixels, reference), mask
+    seen = [read_counter(luma, valid, place, scale) for place in counter_places(reference.width, reference.height)]
+    seen = {number for number in seen if number is not None and number < reference.count}
+    if len(seen) == 1:
+        return seen.pop()
+    rows, columns = np.nonzero(mask)
+    if rows.size == 0:
+        return None
+    pick = np.random.default_rng(1).permutation(rows.size)[:3000]
+    rows, columns = rows[pick], columns[pick]
+    source_y = np.clip(((rows + area[1] - y + 0.5) / scale[1]).astype(int), 0, reference.height - 1)
+    source_x = np.clip(((columns + area[0] - x + 0.5) / scale[0]).astype(int), 0, reference.width - 1)
+    shown = luma_of(pixels[rows, columns], reference)
+    numbers = list(range(reference.count) if candidates is None else candidates)
+    offsets = source_y * reference.width + source_x
+    errors = [np.abs(reference.data[number, offsets].astype(np.float32) - shown).mean() for number in numbers]
+    return numbers[int(np.argmin(errors))] if errors else None
+
+
+def inside_display(target, shape):
+    x, y, width, height = target
+    return max(x, 0), max(y, 0), min(x + width, shape[1]), min(y + height, shape[0])
+
+
+def judge(shot, framebuffer, videos):
+    """The Verdict on `shot` against `framebuffer`, both (height, width, 3) arrays of R, G, B and of the same size."""
+    verdict = Verdict()
+    if shot.shape != framebuffer.shape:
+        verdict.outside_mismatch_pixels = framebuffer.shape[0] * framebuffer.shape[1]
+        verdict.notes.append(f"the screenshot is {shot.shape[1]}x{shot.shape[0]}, the desktop {framebuffer.shape[1]}x{framebuffer.shape[0]}")
+        return verdict
+    desktop = np.ones(framebuffer.shape[:2], bool)
+    for video in videos:
+        area = inside_display(video.target, framebuffer.shape)
+        if area[0] >= area[2] or area[1] >= area[3]:
+            continue
+        part = (slice(area[1], area[3]), slice(area[0], area[2]))
+        mask = same_colour(framebuffer[part], video.placeholder) & desktop[part]
+        if not mask.any():
+            continue
+        desktop[part] &= ~mask
+        _judge_video(verdict, shot[part], mask, video, area)
+    wrong = (shot != framebuffer).any(-1) & desktop
+    verdict.outside_mismatch_pixels = int(wrong.sum())
+    if wrong.any():
+        rows, columns = np.nonzero(wrong)
+        verdict.notes.append(f"desktop wrong in x {columns.min()}..{columns.max()}, y {rows.min()}..{rows.max()}, "
+                             f"first {shot[rows[0], columns[0]]} for {framebuffer[rows[0], columns[0]]}")
+    return verdict
+
+
+def _judge_video(verdict, pixels, mask, video, area):
+    verdict.video_pixels += int(mask.sum())
+    if video.reference is None:
+        wrong = same_colour(pixels, video.placeholder) & mask
+        verdict.clip_mismatch_pixels += int(wrong.sum())
+        return
+    reference = video.reference
+    number = identify(pixels, mask, video.target, area, reference, video.frames)
+    verdict.frames[video.index] = number
+    if video.frames is not None and number not in video.frames:
+        verdict.notes.append(f"stream {video.index} shows frame {number}, not one of {min(video.frames)}..{max(video.frames)}")
+        verdict.clip_mismatch_pixels += int(mask.sum())
+        return
+    scaled = tuple(video.target[2:]) != (reference.width, reference.height)
+    off = deviation(pixels, picture_bounds(reference, number, video.target, area)) * mask
+    wrong = off > (SCALED_TOLERANCE if scaled else TOLERANCE)
+    verdict.worst_deviation = max(verdict.worst_deviation, int(np.ceil(off.max())))
+    verdict.clip_mismatch_pixels += int(wrong.sum())
+    if wrong.any():
+        rows, columns = np.nonzero(wrong)
+        verdict.notes.append(f"stream {video.index} frame {number}: {wrong.sum()} pixels wrong in x {columns.min() + area[0]}.."
+                             f"{columns.max() + area[0]}, y {rows.min() + area[1]}..{rows.max() + area[1]}, off by {off.max():.0f}, "
+                             f"first {pixels[rows[0], columns[0]]}")
