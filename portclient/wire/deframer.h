@@ -10,18 +10,20 @@
 
 namespace spice_overlay::wire {
 
-/// Decodes one message body. Returns the message, or nothing with `why` set to a short text ("GEOMETRY: 300 rectangles").
-/// Data that an AccessUnit or chunk refers to is borrowed from `body`.
-[[nodiscard]] std::optional<Message> decode(std::uint16_t type, std::span<const std::uint8_t> body, std::string &why);
+/// Decodes one whole message, header included, into `out` (unspecified on failure). False sets `why` to a short text
+/// ("GEOMETRY: 300 rectangles"). Data that an AccessUnit or chunk refers to is borrowed from `message`. Does not allocate for
+/// ACCESS_UNIT and ACCESS_UNIT_CHUNK.
+[[nodiscard]] bool decode(std::span<const std::uint8_t> message, Message &out, std::string &why);
 
 /// Turns the port's arbitrary byte stream into messages. Starts out hunting: bytes are skipped until a HELLO is seen that
 /// answers `our_nonce` (whatever else stands in the stream is the tail of an older conversation), or one with
-/// peer_nonce 0, which is reported too and leaves the deframer hunting. Not thread-safe; holds at most one message.
+/// peer_nonce 0, which is reported too and leaves the deframer hunting. Messages of unknown type are skipped.
+/// Not thread-safe; keeps at most one message between calls, and copies only one that the fed bytes split.
 class Deframer {
 public:
     enum class State { kHunting, kInSync, kBroken };
 
-    /// Forgets all bytes and hunts for a HELLO whose peer_nonce is `our_nonce`.
+    /// Forgets all bytes, except those of a feed() under way, and hunts for a HELLO whose peer_nonce is `our_nonce`.
     void reset(std::uint64_t our_nonce);
 
     /// Takes bytes as they come from the port and calls `sink(const Message &)` for each message that is complete.
@@ -37,18 +39,25 @@ public:
 
     [[nodiscard]] State state() const { return state_; }
     [[nodiscard]] const std::string &error() const { return error_; }
+    /// In sync, and the beginning of a message has come but not its end.
+    [[nodiscard]] bool mid_message() const { return state_ == State::kInSync && head_ < buffer_.size(); }
     [[nodiscard]] std::uint64_t skipped_bytes() const { return skipped_; } ///< since reset(), while hunting
     [[nodiscard]] std::uint64_t unknown_messages() const { return unknown_; }
 
 private:
     void push(std::span<const std::uint8_t> bytes);
     const Message *next();
+    const Message *hunt();
+    std::span<const std::uint8_t> whole_message();
+    bool top_up(std::size_t size);
 
     State state_ = State::kHunting;
+    bool feeding_ = false;
     std::uint64_t our_nonce_ = 0;
     std::uint64_t skipped_ = 0;
     std::uint64_t unknown_ = 0;
-    std::vector<std::uint8_t> buffer_; ///< the start of a message that is not complete yet
+    std::vector<std::uint8_t> buffer_;    ///< bytes kept from an earlier feed(), those before head_ already used
+    std::size_t head_ = 0;
     std::span<const std::uint8_t> input_; ///< what feed() was given and next() has not used
     Message message_;
     std::string error_;

@@ -12,17 +12,19 @@
 
 /// The messages of spice-overlay's port protocol, version 1. docs/protocol.md is normative; this header follows it.
 ///
-/// Every integer is little-endian. A message is an 8-byte header (size of the whole message, type, flags) and a body.
+/// Every integer is little-endian. A message is a 4-byte header (size of the whole message, type, flags) and a body.
 /// Rectangles are in guest pixels of the named display unless a field says otherwise; times are nanoseconds of the
-/// clock that the field names. A value that this header decodes has been checked against the limits below.
+/// clock that the field names. A value that this header decodes has been checked against the limits below, except what a
+/// STREAM_OPEN describes: that is refused by STREAM_REJECT, stream by stream.
 namespace spice_overlay::wire {
 
 inline constexpr std::uint16_t kProtocolVersion = 1;
 inline constexpr char kDefaultPortName[] = "org.spice-overlay.video.0";
 
 // Limits. A message beyond one of these is malformed.
-inline constexpr std::size_t kHeaderSize = 8;
-inline constexpr std::size_t kMaxMessageSize = 65536;      ///< bytes, header included
+inline constexpr std::size_t kHeaderSize = 4;
+inline constexpr std::size_t kMaxMessageSize = 65535;      ///< bytes, header included
+inline constexpr std::size_t kMaxHelloSize = 4096;         ///< bytes, header included
 inline constexpr std::size_t kMaxExtradata = 32768;        ///< bytes
 inline constexpr std::size_t kMaxRegionRects = 256;
 inline constexpr std::size_t kMaxCodecs = 64;              ///< entries in a HELLO
@@ -31,6 +33,7 @@ inline constexpr std::uint32_t kMaxAccessUnit = 16u << 20; ///< bytes
 inline constexpr std::uint32_t kMaxCodedSide = 8192;       ///< pixels
 inline constexpr std::uint32_t kMaxCodedArea = 1u << 25;   ///< pixels
 inline constexpr std::int32_t kMaxCoordinate = 32767;      ///< guest pixels, either sign; widths and heights too
+inline constexpr std::int64_t kMaxTime = std::int64_t{1} << 61; ///< ns, either sign: sums and differences never overflow
 
 enum class Role : std::uint8_t { kGuest = 1, kClient = 2 };
 
@@ -99,6 +102,9 @@ struct CodecCapability {
 };
 inline constexpr std::uint16_t kCodecInHardware = 1;
 
+/// What the body of every HELLO begins with, in any version: how a side finds one in bytes of unknown kind.
+inline constexpr std::array<std::uint8_t, 8> kHelloMagic = {'S', 'p', 'i', 'c', 'e', 'O', 'v', 'l'};
+
 /// Both ways. Resets everything: streams, credits, clocks, and the framing of the byte stream itself.
 /// `nonce` is fresh for every HELLO that starts a conversation; `peer_nonce` is the other side's, or 0 in a HELLO that
 /// asks for an answer. See docs/protocol.md, "Handshake".
@@ -143,6 +149,8 @@ enum AccessUnitFlag : std::uint16_t {
 
 /// The first chunk of an access unit. `data` borrows from the message it was decoded from.
 struct AccessUnit {
+    /// Decoded from the short form: serial and epoch are not set, pts is relative to the unit before. See resolve().
+    bool follows = false;
     std::uint32_t stream = 0;
     std::uint32_t serial = 0; ///< counts access units of the stream from 0, dropped ones not counted
     std::uint32_t epoch = 0;
@@ -273,12 +281,31 @@ using Message = std::variant<Hello, Ping, Pong, StreamClose, StreamOpen, AccessU
 /// Appends the whole message, header included, to `out`. The message must respect the limits above (asserted).
 void encode(const Message &message, std::vector<std::uint8_t> &out);
 
-/// Splits one access unit into its messages and appends them to `out` one after the other; `unit.data` is the whole
-/// unit here. `ends` receives the offset in `out` just behind each message, so that a sender can write chunk by chunk.
-void encode_access_unit(const AccessUnit &unit, std::vector<std::uint8_t> &out, std::vector<std::size_t> &ends);
+/// The access unit before, of one stream: what the short form of ACCESS_UNIT refers to. One per stream at either end.
+struct UnitReference {
+    bool valid = false;
+    std::uint32_t serial = 0;
+    std::uint32_t epoch = 0;
+    std::int64_t pts = 0;
+};
 
-const char *describe(Reason reason); ///< one line for people, in lower case
-const char *name(Codec codec);       ///< "H.264", "VP9" ...
+/// Splits one access unit into its messages and appends them to `out` one after the other; `unit.data` is the whole
+/// unit here and total_size is not read. `ends` receives the offset in `out` just behind each message, so that a sender
+/// can write chunk by chunk. With `previous` (the stream's own, updated here; every unit encoded must then also be sent)
+/// the short form is used where possible, which takes about 8 bytes less.
+void encode_access_unit(const AccessUnit &unit, std::vector<std::uint8_t> &out, std::vector<std::size_t> &ends,
+                        UnitReference *previous = nullptr);
+
+/// Completes a decoded unit from the one before it in its stream and makes it the new `previous`. False, with nothing
+/// changed, when there is none or the time is out of range.
+[[nodiscard]] bool resolve(AccessUnit &unit, UnitReference &previous);
+
+/// Payload bytes in one message of encode_access_unit(), at most: one write() of a virtio port moves 32 KiB.
+inline constexpr std::size_t kChunkPayload = 32768 - 32;
+
+const char *describe(Reason reason); ///< one line for people, in lower case; any number
+const char *name(Codec codec);       ///< "H.264", "VP9" ...; "unknown" for any other number
+const char *name(Type type);         ///< "ACCESS_UNIT" ...; "unknown" for any other number
 std::optional<Codec> codec_from_number(std::uint16_t number);
 
 } // namespace spice_overlay::wire
