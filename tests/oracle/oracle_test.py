@@ -155,5 +155,4 @@ def finds_a_scaled_video_in_the_wrong_place():
 
 if __name__ == "__main__":
     prepare()
-    cases.main("Oracle", [(name, f) for name, f in list(globals().items())
-                          if callable(f) and f.__module__ == "__main__" and name.startswith(("accepts_", "names_", "finds_"))])
+    cases.main("Oracle", cases.named(sys.modules[__name__], "accepts_", "names_", "finds_"))
