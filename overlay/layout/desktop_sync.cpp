@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "desktop_sync.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+namespace spice_overlay {
+
+namespace {
+
+constexpr std::size_t kMaxPieces = 256;
+constexpr std::size_t kMaxWaiting = 64;
+
+/// A stray placeholder is a whole window's worth: every eighth pixel of every eighth row finds it.
+constexpr int kSampling = 8;
+
+/// Lossy desktop compression and colour conversion in the guest leave a flat colour a few steps off.
+constexpr int kColourTolerance = 4;
+
+bool near(std::uint32_t a, std::uint32_t b)
+{
+    for (int shift = 0; shift < 24; shift += 8) {
+        int d = static_cast<int>(a >> shift & 255) - static_cast<int>(b >> shift & 255);
+        if (std::abs(d) > kColourTolerance)
+            return false;
+    }
+    return true;
+}
+
+GuestRect to_rect(const wire::Rect &r)
+{
+    return GuestRect::from_size(r.x, r.y, static_cast<int>(r.width), static_cast<int>(r.height));
+}
+
+} // namespace
+
+VideoGeometry::VideoGeometry(const wire::Geometry &g, const GuestRect &display)
+    : serial(g.serial), target(to_rect(g.target)), crop(g.crop), placeholder(g.placeholder)
+{
+    std::vector<GuestRect> rects;
+    for (const wire::Rect &r : g.visible)
+        rects.push_back(to_rect(r).intersected(target).intersected(display));
+    visible = GuestRegion(std::span<const GuestRect>(rects));
+}
+
+bool DesktopSync::pairing() const
+{
+    return live_.pixels && std::any_of(streams_.begin(), streams_.end(), [](const auto &s) {
+               return s.second.showing && s.second.applied && s.second.applied->placeholder;
+           });
+}
+
+/// The shadow exists exactly while damage may have to be kept back.
+void DesktopSync::update_mode()
+{
+    if (pairing() == !shadow_.empty())
+        return;
+    if (shadow_.empty()) {
+        shadow_.resize(static_cast<std::size_t>(live_.width) * static_cast<std::size_t>(live_.height));
+        for (int y = 0; y < live_.height; ++y)
+            std::memcpy(shadow_.data() + std::ptrdiff_t{y} * live_.width, live_.row(y), std::size_t(live_.width) * 4);
+    } else {
+        for (const Piece &piece : pieces_)
+            damage_ |= piece.rect;
+        pieces_.clear();
+        shadow_ = {};
+    }
+}
+
+void DesktopSync::set_live(const Picture &live)
+{
+    pieces_.clear();
+    shadow_ = {};
+    live_ = live;
+    damage_ = live.bounds();
+    for (auto &[id, stream] : streams_)
+        stream.paired = false;
+    update_mode();
+}
+
+void DesktopSync::damaged(const GuestRect &rect, std::int64_t now)
+{
+    GuestRect r = rect.intersected(live_.bounds());
+    if (r.empty())
+        return;
+    for (auto &[id, stream] : streams_)
+        for (Waiting &w : stream.waiting)
+            w.awaited -= r;
+    if (shadow_.empty()) {
+        damage_ |= r;
+        return;
+    }
+    if (pieces_.size() == kMaxPieces)
+        release_pieces(kMaxPieces / 2, damage_);
+    Piece piece{r, now, {}};
+    piece.pixels.resize(static_cast<std::size_t>(r.area()));
+    for (int y = r.y1; y < r.y2; ++y)
+        std::memcpy(piece.pixels.data() + std::ptrdiff_t{y - r.y1} * r.width(), live_.row(y) + r.x1,
+                    std::size_t(r.width()) * 4);
+    pieces_.push_back(std::move(piece));
+}
+
+void DesktopSync::geometry(std::uint32_t id, const VideoGeometry &geometry, std::int64_t now)
+{
+    Stream &stream = streams_[id];
+    Waiting w{geometry, now, {}};
+    if (stream.applied && stream.applied->target == geometry.target && stream.showing)
+        w.awaited = stream.applied->visible - geometry.visible;
+    if (stream.waiting.size() == kMaxWaiting)
+        stream.waiting.pop_front();
+    stream.waiting.push_back(std::move(w));
+}
+
+void DesktopSync::set_showing(std::uint32_t id, bool showing)
+{
+    streams_[id].showing = showing;
+    update_mode();
+}
+
+void DesktopSync::remove(std::uint32_t id)
+{
+    streams_.erase(id);
+    update_mode();
+}
+
+/// Moves the oldest `count` pieces into the shadow.
+void DesktopSync::release_pieces(std::size_t count, GuestRegion &damage)
+{
+    for (; count > 0; --count) {
+        const Piece &piece = pieces_.front();
+        const GuestRect &r = piece.rect;
+        for (int y = r.y1; y < r.y2; ++y)
+            std::memcpy(shadow_.data() + std::ptrdiff_t{y} * live_.width + r.x1,
+                        piece.pixels.data() + std::ptrdiff_t{y - r.y1} * r.width(), std::size_t(r.width()) * 4);
+        damage |= r;
+        pieces_.pop_front();
+    }
+}
+
+/// What the shadow would show there with the oldest `pieces` pieces released.
+std::uint32_t DesktopSync::pixel(int x, int y, std::size_t pieces) const
+{
+    if (pieces == pieces_.size())
+        return live_.row(y)[x];
+    while (pieces-- > 0) {
+        const GuestRect &r = pieces_[pieces].rect;
+        if (x >= r.x1 && x < r.x2 && y >= r.y1 && y < r.y2)
+            return pieces_[pieces].pixels[static_cast<std::size_t>((y - r.y1) * r.width() + x - r.x1)];
+    }
+    return shadow_[static_cast<std::size_t>(y) * static_cast<std::size_t>(live_.width) + static_cast<std::size_t>(x)];
+}
+
+/// Whether the picture shows the placeholder just inside every edge of the visible region, and nowhere else where that could
+/// have changed: not just outside of it, not where the video was before, not in what the pieces drew.
+bool DesktopSync::fits(std::uint32_t id, const VideoGeometry &g, std::size_t pieces) const
+{
+    if (!g.placeholder)
+        return true;
+    auto shows = [&](int x, int y) { return near(pixel(x, y, pieces), *g.placeholder); };
+    std::vector<GuestRect> grown;
+    for (std::size_t i = 0; i < g.visible.boxes().size(); ++i) {
+        GuestRect r = g.visible.rect(i);
+        for (int x = r.x1; x < r.x2; ++x)
+            if (!shows(x, r.y1) || !shows(x, r.y2 - 1))
+                return false;
+        for (int y = r.y1; y < r.y2; ++y)
+            if (!shows(r.x1, y) || !shows(r.x2 - 1, y))
+                return false;
+        grown.push_back(r.grown(1));
+    }
+
+    GuestRegion own = g.visible; // where the colour may be
+    for (const auto &[other_id, other] : streams_) {
+        if (other_id == id)
+            continue;
+        if (other.applied)
+            own |= other.applied->target;
+        for (const Waiting &w : other.waiting)
+            own |= w.geometry.target;
+    }
+    auto absent = [&](const GuestRect &r, int step) {
+        for (int y = r.y1; y < r.y2; y += step)
+            for (int x = r.x1; x < r.x2; x += step)
+                if (shows(x, y) && !own.contains(x, y))
+                    return false;
+        return true;
+    };
+    GuestRegion ring = (GuestRegion(std::span<const GuestRect>(grown)) & live_.bounds()) - own;
+    for (std::size_t i = 0; i < ring.boxes().size(); ++i)
+        if (!absent(ring.rect(i), 1))
+            return false;
+    const Stream &stream = streams_.at(id);
+    if (stream.applied) {
+        GuestRegion lost = stream.applied->visible - own;
+        for (std::size_t i = 0; i < lost.boxes().size(); ++i)
+            if (!absent(lost.rect(i), kSampling))
+                return false;
+    }
+    for (std::size_t i = 0; i < pieces; ++i)
+        if (!absent(pieces_[i].rect, kSampling))
+            return false;
+    return true;
+}
+
+void DesktopSync::apply(Stream &stream, std::size_t index)
+{
+    stream.applied = std::move(stream.waiting[index].geometry);
+    stream.waiting.erase(stream.waiting.begin(), stream.waiting.begin() + static_cast<std::ptrdiff_t>(index) + 1);
+}
+
+/// Applies a fitting geometry to every stream if each stream that keeps damage back has one; else changes nothing.
+bool DesktopSync::pair(std::size_t pieces)
+{
+    constexpr std::size_t kKeep = static_cast<std::size_t>(-1);
+    std::vector<std::pair<Stream *, std::size_t>> choices;
+    bool changes = pieces > 0;
+    for (auto &[id, stream] : streams_) {
+        if (!stream.showing)
+            continue;
+        std::size_t choice = stream.waiting.size();
+        while (choice-- > 0)
+            if (stream.waiting[choice].geometry.placeholder && fits(id, stream.waiting[choice].geometry, pieces))
+                break;
+        if (choice == kKeep && stream.paired && stream.applied && !fits(id, *stream.applied, pieces))
+            return false;
+        changes |= choice != kKeep;
+        choices.emplace_back(&stream, choice);
+    }
+    if (!changes)
+        return false;
+    for (auto &[stream, choice] : choices) {
+        if (choice != kKeep) {
+            apply(*stream, choice);
+            stream->paired = true;
+        }
+    }
+    return true;
+}
+
+/// Applies what need not wait, or has waited long enough.
+bool DesktopSync::apply_unpaired(std::int64_t now)
+{
+    bool any = false;
+    for (auto &[id, stream] : streams_) {
+        for (std::size_t i = stream.waiting.size(); i-- > 0;) {
+            const Waiting &w = stream.waiting[i];
+            bool ready = !stream.showing || !stream.applied || !live_.pixels ||
+                         now - w.since >= (w.geometry.placeholder ? kPatience : kShrinkPatience) ||
+                         (!w.geometry.placeholder && w.awaited.empty());
+            if (!ready)
+                continue;
+            apply(stream, i);
+            any = true;
+            break;
+        }
+    }
+    return any;
+}
+
+DesktopSync::Released DesktopSync::advance(std::int64_t now)
+{
+    Released released;
+    if (!shadow_.empty()) {
+        for (std::size_t count = pieces_.size() + 1; count-- > 0;) {
+            std::size_t serials = 0;
+            for (const auto &[id, stream] : streams_)
+                serials += stream.waiting.size();
+            if (!pair(count))
+                continue;
+            std::size_t left = 0;
+            for (const auto &[id, stream] : streams_)
+                left += stream.waiting.size();
+            released.geometry = left != serials;
+            release_pieces(count, damage_);
+            break;
+        }
+        std::size_t expired = 0;
+        while (expired < pieces_.size() && now - pieces_[expired].since >= kPatience)
+            ++expired;
+        release_pieces(expired, damage_);
+    }
+    released.geometry |= apply_unpaired(now);
+    update_mode();
+    if (!shadow_.empty())
+        for (auto &[id, stream] : streams_)
+            stream.paired = stream.applied && fits(id, *stream.applied, 0);
+    released.damage = std::exchange(damage_, {});
+    return released;
+}
+
+std::int64_t DesktopSync::deadline() const
+{
+    std::int64_t first = -1;
+    auto consider = [&first](std::int64_t t) { first = first < 0 ? t : std::min(first, t); };
+    if (!pieces_.empty())
+        consider(pieces_.front().since + kPatience);
+    for (const auto &[id, stream] : streams_)
+        for (const Waiting &w : stream.waiting)
+            consider(w.since + (w.geometry.placeholder ? kPatience : kShrinkPatience));
+    return first;
+}
+
+Picture DesktopSync::released() const
+{
+    if (shadow_.empty())
+        return live_;
+    return {shadow_.data(), live_.width, live_.width, live_.height};
+}
+
+const VideoGeometry *DesktopSync::applied(std::uint32_t id) const
+{
+    auto it = streams_.find(id);
+    return it != streams_.end() && it->second.applied ? &*it->second.applied : nullptr;
+}
+
+} // namespace spice_overlay

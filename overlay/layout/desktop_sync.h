@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "video_geometry.h"
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <vector>
+
+namespace spice_overlay {
+
+/// A 32-bit picture in somebody else's memory, 0x??RRGGBB a pixel.
+struct Picture {
+    const std::uint32_t *pixels = nullptr;
+    int stride = 0; ///< pixels from one row to the next
+    int width = 0;  ///< guest pixels
+    int height = 0;
+
+    [[nodiscard]] GuestRect bounds() const { return {{0, 0, width, height}}; }
+    [[nodiscard]] const std::uint32_t *row(int y) const { return pixels + std::ptrdiff_t{y} * stride; }
+};
+
+/// Brings together what travels apart: the desktop's picture comes by the display channel, the geometry of the videos by the port,
+/// and either may be late. Shown unpaired, a window that moved would leave its placeholder bare, or the video would
+/// lie over the wrong pixels.
+///
+/// The guest paints a placeholder over exactly the visible region, so that the picture itself tells which geometry it belongs
+/// to. Damage is kept back, piece by piece in the order it came, until the pieces up to some point show every
+/// placeholder where a known geometry has it; those pieces and that geometry are then released together. What waits longer
+/// than kPatience is released unpaired, and that stream no longer holds anything back until it is seen paired again.
+/// Without a placeholder (or a video on show) damage is released at once; a visible region that shrinks then waits
+/// for damage over what it loses, or kShrinkPatience. Growing and moving do not wait.
+///
+/// One thread. Times are ns of CLOCK_MONOTONIC.
+class DesktopSync {
+public:
+    static constexpr std::int64_t kPatience = 100'000'000;
+    static constexpr std::int64_t kShrinkPatience = 34'000'000; ///< two frames at 60 Hz
+
+    /// The live picture: SPICE draws into it, then damaged() is called. Forgets what is kept back. The memory must stay valid
+    /// until the next call.
+    void set_live(const Picture &live);
+    void damaged(const GuestRect &rect, std::int64_t now);
+
+    /// The newest geometry of a stream.
+    void geometry(std::uint32_t stream, const VideoGeometry &geometry, std::int64_t now);
+    /// Whether the stream has a frame to show; only then does its geometry keep damage back.
+    void set_showing(std::uint32_t stream, bool showing);
+    void remove(std::uint32_t stream);
+
+    struct Released {
+        GuestRegion damage;    ///< where released() has changed
+        bool geometry = false; ///< whether any applied() has
+    };
+    /// Releases all that can be.
+    [[nodiscard]] Released advance(std::int64_t now);
+    /// When advance() has to be called at the latest; negative: not before the next event.
+    [[nodiscard]] std::int64_t deadline() const;
+
+    /// The desktop as it may be shown, together with the applied geometries.
+    [[nodiscard]] Picture released() const;
+    /// Nothing before the first geometry was released.
+    [[nodiscard]] const VideoGeometry *applied(std::uint32_t stream) const;
+
+private:
+    struct Waiting {
+        VideoGeometry geometry;
+        std::int64_t since = 0;
+        GuestRegion awaited; ///< without a placeholder: what is still to be damaged before the region may shrink
+    };
+    struct Stream {
+        std::optional<VideoGeometry> applied;
+        bool paired = false; ///< the released picture shows the placeholder as `applied` has it
+        bool showing = false;
+        std::deque<Waiting> waiting; ///< by serial
+    };
+    struct Piece {
+        GuestRect rect;
+        std::int64_t since = 0;
+        std::vector<std::uint32_t> pixels; ///< rows of rect.width()
+    };
+
+    [[nodiscard]] bool pairing() const;
+    void update_mode();
+    void release_pieces(std::size_t count, GuestRegion &damage);
+    void apply(Stream &stream, std::size_t waiting_index);
+    [[nodiscard]] std::uint32_t pixel(int x, int y, std::size_t pieces) const;
+    [[nodiscard]] bool fits(std::uint32_t id, const VideoGeometry &geometry, std::size_t pieces) const;
+    [[nodiscard]] bool pair(std::size_t pieces);
+    bool apply_unpaired(std::int64_t now);
+
+    Picture live_;
+    std::vector<std::uint32_t> shadow_; ///< the released picture while damage may be kept back, else empty
+    std::deque<Piece> pieces_;
+    GuestRegion damage_; ///< not yet handed out by advance()
+    std::map<std::uint32_t, Stream> streams_;
+};
+
+} // namespace spice_overlay

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace spice_overlay {
+
+Fit::Fit(int guest_w, int guest_h, int space_x, int space_y, int space_w, int space_h)
+    : guest_width(guest_w), guest_height(guest_h)
+{
+    if (guest_w <= 0 || guest_h <= 0 || space_w <= 0 || space_h <= 0)
+        return;
+    double scale = std::min(double(space_w) / guest_w, double(space_h) / guest_h);
+    width = std::clamp(static_cast<int>(std::lround(guest_w * scale)), 1, space_w);
+    height = std::clamp(static_cast<int>(std::lround(guest_h * scale)), 1, space_h);
+    x = space_x + (space_w - width) / 2;
+    y = space_y + (space_h - height) / 2;
+}
+
+const char *name(Placement placement)
+{
+    switch (placement) {
+    case Placement::kAbove:
+        return "above";
+    case Placement::kBelow:
+        return "below";
+    case Placement::kHidden:
+        break;
+    }
+    return "hidden";
+}
+
+namespace {
+
+/// The surface rectangle for the part `clip` of the target, and the source that keeps every picture pixel in its place.
+VideoPlan place(std::uint32_t stream, const VideoGeometry &g, const GuestRect &clip, Placement placement, const Fit &fit)
+{
+    double sx = fit.scale_x();
+    double sy = fit.scale_y();
+    VideoPlan plan{stream, placement, {}, {}, g.crop};
+    SurfaceRect &r = plan.rect;
+    if (placement == Placement::kBelow) // outwards: the hole is the exact edge
+        r = {{static_cast<int>(std::floor(clip.x1 * sx)), static_cast<int>(std::floor(clip.y1 * sy)),
+              static_cast<int>(std::ceil(clip.x2 * sx)), static_cast<int>(std::ceil(clip.y2 * sy))}};
+    else // to the nearest: half a pixel at most is covered or left
+        r = {{static_cast<int>(std::lround(clip.x1 * sx)), static_cast<int>(std::lround(clip.y1 * sy)),
+              static_cast<int>(std::lround(clip.x2 * sx)), static_cast<int>(std::lround(clip.y2 * sy))}};
+    r = r.intersected({{0, 0, fit.width, fit.height}});
+    if (r.empty()) {
+        plan.placement = Placement::kHidden;
+        return plan;
+    }
+    auto part = [](double from, double to, double origin, double size, double &start, double &length) {
+        start = std::clamp((from - origin) / size, 0.0, 1.0);
+        length = std::clamp((to - origin) / size, 0.0, 1.0) - start;
+    };
+    part(r.x1 / sx, r.x2 / sx, g.target.x1, g.target.width(), plan.source.x, plan.source.width);
+    part(r.y1 / sy, r.y2 / sy, g.target.y1, g.target.height(), plan.source.y, plan.source.height);
+    if (plan.source.width <= 0 || plan.source.height <= 0)
+        plan.placement = Placement::kHidden;
+    return plan;
+}
+
+} // namespace
+
+Plan make_plan(std::span<const PlannedStream> streams, const Fit &fit)
+{
+    Plan plan;
+    if (fit.empty())
+        return plan;
+    struct Below {
+        VideoPlan video;
+        GuestRegion visible;
+        GuestRect clip;
+    };
+    std::vector<Below> below;
+    std::vector<VideoPlan> above;
+    const GuestRect display{{0, 0, fit.guest_width, fit.guest_height}};
+    for (const PlannedStream &s : streams) {
+        GuestRegion visible = s.geometry ? s.geometry->visible : GuestRegion();
+        if (visible.empty()) {
+            plan.videos.push_back({s.stream, Placement::kHidden, {}, {}, {}});
+            continue;
+        }
+        GuestRect clip = s.geometry->target.intersected(display);
+        if (visible.is(clip))
+            above.push_back(place(s.stream, *s.geometry, clip, Placement::kAbove, fit));
+        else
+            below.push_back({place(s.stream, *s.geometry, clip, Placement::kBelow, fit), visible, clip});
+    }
+    // The one that is seen more where two overlap belongs on top of the other.
+    std::stable_sort(below.begin(), below.end(), [](const Below &a, const Below &b) {
+        GuestRegion both = a.clip.intersected(b.clip);
+        return (a.visible & both).area() < (b.visible & both).area();
+    });
+    for (std::size_t i = 0; i < below.size(); ++i) {
+        GuestRegion hole = below[i].visible;
+        for (std::size_t above_it = i + 1; above_it < below.size(); ++above_it)
+            hole -= below[above_it].clip;
+        plan.hole |= hole;
+    }
+    for (const Below &b : below)
+        plan.videos.push_back(b.video);
+    plan.videos.insert(plan.videos.end(), above.begin(), above.end());
+    return plan;
+}
+
+} // namespace spice_overlay

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "connection.h"
+
+#include "presentation-time-client-protocol.h"
+#include "viewporter-client-protocol.h"
+
+#include <drm_fourcc.h>
+#include <wayland-client.h>
+
+#include <algorithm>
+#include <ctime>
+#include <string_view>
+
+namespace spice_overlay {
+
+struct ConnectionEvents {
+    static void global(void *data, wl_registry *registry, std::uint32_t name, const char *interface, std::uint32_t version)
+    {
+        auto *c = static_cast<WaylandConnection *>(data);
+        auto bind = [&](const wl_interface &wanted, std::uint32_t max_version, auto *&slot) {
+            if (!slot && std::string_view(interface) == wanted.name)
+                slot = static_cast<std::remove_reference_t<decltype(slot)>>(
+                    wl_registry_bind(registry, name, &wanted, std::min(version, max_version)));
+        };
+        bind(wl_compositor_interface, 4, c->compositor_);
+        bind(wl_subcompositor_interface, 1, c->subcompositor_);
+        bind(wl_shm_interface, 1, c->shm_);
+        bind(wp_viewporter_interface, 1, c->viewporter_);
+        bind(wp_presentation_interface, 1, c->presentation_);
+    }
+    static void global_remove(void *, wl_registry *, std::uint32_t) {}
+
+    static void shm_format(void *data, wl_shm *, std::uint32_t format)
+    {
+        static_cast<WaylandConnection *>(data)->shm_formats_.push_back(format);
+    }
+    static void clock_id(void *data, wp_presentation *, std::uint32_t clock)
+    {
+        static_cast<WaylandConnection *>(data)->presentation_clock_ = static_cast<int>(clock);
+    }
+};
+
+Result<std::unique_ptr<WaylandConnection>> WaylandConnection::connect(wl_display *display)
+{
+    static const wl_registry_listener registry_listener = {ConnectionEvents::global, ConnectionEvents::global_remove};
+    static const wl_shm_listener shm_listener = {ConnectionEvents::shm_format};
+    static const wp_presentation_listener presentation_listener = {ConnectionEvents::clock_id};
+
+    std::unique_ptr<WaylandConnection> c(new WaylandConnection(display));
+    c->queue_ = wl_display_create_queue(display);
+    auto *wrapper = static_cast<wl_display *>(wl_proxy_create_wrapper(display));
+    if (!c->queue_ || !wrapper)
+        return Error{"the Wayland display cannot be used: out of memory"};
+    wl_proxy_set_queue(reinterpret_cast<wl_proxy *>(wrapper), c->queue_);
+    c->registry_ = wl_display_get_registry(wrapper);
+    wl_proxy_wrapper_destroy(wrapper);
+    wl_registry_add_listener(c->registry_, &registry_listener, c.get());
+    if (wl_display_roundtrip_queue(display, c->queue_) < 0)
+        return Error{"the Wayland compositor does not answer"};
+    if (!c->compositor_ || wl_compositor_get_version(c->compositor_) < 4 || !c->subcompositor_ || !c->shm_ ||
+        !c->viewporter_)
+        return Error{"the Wayland compositor lacks wl_compositor 4, wl_subcompositor, wl_shm or wp_viewporter: use one "
+                     "that has them (Weston, Mutter, KWin and wlroots do)"};
+    wl_shm_add_listener(c->shm_, &shm_listener, c.get());
+    if (c->presentation_)
+        wp_presentation_add_listener(c->presentation_, &presentation_listener, c.get());
+    if (wl_display_roundtrip_queue(display, c->queue_) < 0)
+        return Error{"the Wayland compositor does not answer"};
+    return c;
+}
+
+WaylandConnection::~WaylandConnection()
+{
+    if (presentation_)
+        wp_presentation_destroy(presentation_);
+    if (viewporter_)
+        wp_viewporter_destroy(viewporter_);
+    if (shm_)
+        wl_shm_destroy(shm_);
+    if (subcompositor_)
+        wl_subcompositor_destroy(subcompositor_);
+    if (compositor_)
+        wl_compositor_destroy(compositor_);
+    if (registry_)
+        wl_registry_destroy(registry_);
+    if (queue_)
+        wl_event_queue_destroy(queue_);
+}
+
+void WaylandConnection::dispatch()
+{
+    wl_display_dispatch_queue_pending(display_, queue_);
+}
+
+bool WaylandConnection::has_events() const
+{
+    if (wl_display_prepare_read_queue(display_, queue_) != 0)
+        return true;
+    wl_display_cancel_read(display_);
+    return false;
+}
+
+void WaylandConnection::flush()
+{
+    wl_display_flush(display_);
+}
+
+bool WaylandConnection::shm_takes(std::uint32_t fourcc) const
+{
+    std::uint32_t code = fourcc == DRM_FORMAT_ARGB8888   ? std::uint32_t{WL_SHM_FORMAT_ARGB8888}
+                         : fourcc == DRM_FORMAT_XRGB8888 ? std::uint32_t{WL_SHM_FORMAT_XRGB8888}
+                                                         : fourcc;
+    return std::find(shm_formats_.begin(), shm_formats_.end(), code) != shm_formats_.end();
+}
+
+std::int64_t WaylandConnection::presentation_to_monotonic(std::int64_t ns) const
+{
+    if (presentation_clock_ == CLOCK_MONOTONIC)
+        return ns;
+    auto now = [](int clock) {
+        timespec t{};
+        clock_gettime(clock, &t);
+        return std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
+    };
+    return ns + now(CLOCK_MONOTONIC) - now(presentation_clock_);
+}
+
+} // namespace spice_overlay

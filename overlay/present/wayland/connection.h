@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "portclient/base/result.h"
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+struct wl_compositor;
+struct wl_display;
+struct wl_event_queue;
+struct wl_proxy;
+struct wl_registry;
+struct wl_shm;
+struct wl_subcompositor;
+struct wp_presentation;
+struct wp_viewporter;
+
+namespace spice_overlay {
+
+/// Deletes a Wayland object with its own destructor request.
+template <auto Destroy>
+struct WaylandDeleter {
+    template <typename T>
+    void operator()(T *object) const
+    {
+        Destroy(object);
+    }
+};
+template <typename T, auto Destroy>
+using WaylandPtr = std::unique_ptr<T, WaylandDeleter<Destroy>>;
+
+/// This project's own globals on somebody else's connection, with an event queue of their own. The display is borrowed and must outlive
+/// this. One thread: the one that calls dispatch(). Nothing blocks but connect(), which makes two round trips.
+class WaylandConnection {
+public:
+    /// Fails when the compositor lacks wl_subcompositor or wp_viewporter, without which nothing can be shown.
+    static Result<std::unique_ptr<WaylandConnection>> connect(wl_display *display);
+    ~WaylandConnection();
+
+    /// Handles the events that have been read for our queue. Whoever polls the display's descriptor reads them.
+    void dispatch();
+    [[nodiscard]] bool has_events() const; ///< whether dispatch() has anything to do
+    void flush();
+
+    [[nodiscard]] wl_display *display() const { return display_; }
+    [[nodiscard]] wl_compositor *compositor() const { return compositor_; }
+    [[nodiscard]] wl_subcompositor *subcompositor() const { return subcompositor_; }
+    [[nodiscard]] wl_shm *shm() const { return shm_; }
+    [[nodiscard]] wp_viewporter *viewporter() const { return viewporter_; }
+    [[nodiscard]] wp_presentation *presentation() const { return presentation_; } ///< may be null
+
+    /// Whether wl_shm takes this DRM fourcc.
+    [[nodiscard]] bool shm_takes(std::uint32_t fourcc) const;
+    /// ns of CLOCK_MONOTONIC for a time of the presentation clock.
+    [[nodiscard]] std::int64_t presentation_to_monotonic(std::int64_t ns) const;
+
+private:
+    friend struct ConnectionEvents;
+    explicit WaylandConnection(wl_display *display) : display_(display) {}
+
+    wl_display *display_;
+    wl_event_queue *queue_ = nullptr;
+    wl_registry *registry_ = nullptr;
+    wl_compositor *compositor_ = nullptr;
+    wl_subcompositor *subcompositor_ = nullptr;
+    wl_shm *shm_ = nullptr;
+    wp_viewporter *viewporter_ = nullptr;
+    wp_presentation *presentation_ = nullptr;
+    int presentation_clock_ = 1; ///< CLOCK_MONOTONIC until the compositor says otherwise
+    std::vector<std::uint32_t> shm_formats_; ///< wl_shm codes
+};
+
+} // namespace spice_overlay

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "connection.h"
+#include "overlay/layout/desktop_sync.h"
+#include "overlay/layout/plan.h"
+
+#include <array>
+#include <functional>
+
+struct wl_buffer;
+struct wl_callback;
+struct wl_subsurface;
+struct wl_surface;
+struct wp_viewport;
+
+namespace spice_overlay {
+
+/// The guest's desktop as a subsurface of the viewer's window (D in docs/architecture.md): three buffers in shared memory, each of which
+/// is brought up to date by copying only what has changed since it was last written. Transparent exactly where the hole is.
+/// Takes no input. One thread.
+class DesktopSurface {
+public:
+    /// `on_ready` is called when the compositor is ready for a next commit; must not destroy the surface.
+    static Result<std::unique_ptr<DesktopSurface>> create(WaylandConnection &connection, wl_surface *parent,
+                                                          std::function<void()> on_ready);
+    ~DesktopSurface();
+
+    /// Position and size. The position takes effect with the parent's next commit, the size with commit().
+    void set_fit(const Fit &fit);
+
+    [[nodiscard]] bool has_free_buffer() const;
+    /// Whether commit() can take a new picture without running ahead: the last one has been shown and a buffer is free.
+    [[nodiscard]] bool ready() const { return !frame_ && has_free_buffer(); }
+
+    /// Commits what has changed together with all pending state of the surfaces below it. `damage` and `hole` are exact; outside of both
+    /// nothing is copied. False: no buffer is free, or no memory; nothing is committed then.
+    bool commit(const Picture &picture, const GuestRegion &damage, const GuestRegion &hole);
+    /// Commits pending state alone, the picture as it is.
+    void commit_state();
+
+    /// While the parent lays out: commits wait for the parent's, so that all of it changes at once.
+    void set_synchronised(bool on);
+
+    [[nodiscard]] wl_surface *surface() const { return surface_; }
+    [[nodiscard]] const GuestRegion &hole() const { return hole_; }
+    [[nodiscard]] std::uint64_t copied_pixels() const { return copied_pixels_; }
+    [[nodiscard]] std::uint64_t commits() const { return commits_; }
+
+private:
+    friend struct DesktopEvents;
+    struct Buffer {
+        wl_buffer *buffer = nullptr;
+        std::uint32_t *pixels = nullptr;
+        GuestRegion stale;
+        bool busy = false;
+    };
+
+    DesktopSurface(WaylandConnection &connection, std::function<void()> on_ready)
+        : connection_(connection), on_ready_(std::move(on_ready))
+    {
+    }
+    bool allocate(int width, int height);
+    void free_buffers();
+    void update_opaque_region();
+
+    WaylandConnection &connection_;
+    std::function<void()> on_ready_;
+    wl_surface *surface_ = nullptr;
+    wl_subsurface *subsurface_ = nullptr;
+    wp_viewport *viewport_ = nullptr;
+    wl_callback *frame_ = nullptr; ///< outstanding while the last commit has not been shown
+    std::array<Buffer, 3> buffers_;
+    std::uint32_t *memory_ = nullptr;
+    std::size_t memory_size_ = 0;
+    int width_ = 0; ///< guest pixels
+    int height_ = 0;
+    Fit fit_;
+    GuestRegion hole_;
+    std::uint64_t copied_pixels_ = 0;
+    std::uint64_t commits_ = 0;
+};
+
+} // namespace spice_overlay

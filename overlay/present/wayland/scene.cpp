@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "scene.h"
+
+#include <wayland-client.h>
+
+#include <algorithm>
+
+namespace spice_overlay {
+
+Result<std::unique_ptr<Scene>> Scene::create(WaylandConnection &connection, wl_surface *parent,
+                                             std::function<void()> on_ready)
+{
+    std::unique_ptr<Scene> scene(new Scene(connection));
+    auto desktop = DesktopSurface::create(connection, parent, std::move(on_ready));
+    if (!desktop)
+        return desktop.error();
+    scene->desktop_ = std::move(*desktop);
+    return scene;
+}
+
+VideoSurface &Scene::add(std::uint32_t stream, std::uint16_t rotation, VideoSurface::Listener &listener)
+{
+    Video &video = videos_[stream];
+    video.surface = std::make_unique<VideoSurface>(connection_, desktop_->surface(), rotation, listener);
+    return *video.surface;
+}
+
+VideoSurface *Scene::find(std::uint32_t stream)
+{
+    auto it = videos_.find(stream);
+    return it == videos_.end() ? nullptr : it->second.surface.get();
+}
+
+/// Puts the videos below the desktop and those above it in the plan's order.
+void Scene::restack(const Plan &plan)
+{
+    auto stack = [&](const VideoPlan &v, Placement wanted, auto *request) {
+        if (VideoSurface *surface = v.placement == wanted ? find(v.stream) : nullptr)
+            request(surface->subsurface(), desktop_->surface());
+    };
+    // Each goes directly next to the desktop, so the last one placed is the nearest to it.
+    for (const VideoPlan &v : plan.videos)
+        stack(v, Placement::kBelow, wl_subsurface_place_below);
+    for (auto v = plan.videos.rbegin(); v != plan.videos.rend(); ++v)
+        stack(*v, Placement::kAbove, wl_subsurface_place_above);
+}
+
+bool Scene::commit(const Picture &picture, const GuestRegion &damage, const Plan &plan, const Fit &fit)
+{
+    if (!desktop_->has_free_buffer() || fit.empty())
+        return false;
+    auto order = [](const Plan &p) {
+        std::vector<std::pair<std::uint32_t, Placement>> list;
+        for (const VideoPlan &v : p.videos)
+            list.emplace_back(v.stream, v.placement);
+        return list;
+    };
+    desktop_->set_fit(fit);
+    if (order(plan) != order(plan_))
+        restack(plan);
+
+    std::vector<VideoSurface *> arranged;
+    for (auto &[stream, video] : videos_) {
+        auto planned = std::find_if(plan.videos.begin(), plan.videos.end(),
+                                    [id = stream](const VideoPlan &v) { return v.stream == id; });
+        VideoPlan wanted = planned == plan.videos.end() ? VideoPlan{} : *planned;
+        if (wanted == video.plan)
+            continue;
+        video.surface->arrange(wanted);
+        video.plan = wanted;
+        arranged.push_back(video.surface.get());
+    }
+    bool committed = desktop_->commit(picture, damage, plan.hole);
+    for (VideoSurface *surface : arranged)
+        surface->finish();
+    std::erase_if(videos_, [&plan](const auto &entry) {
+        return std::none_of(plan.videos.begin(), plan.videos.end(),
+                            [&entry](const VideoPlan &v) { return v.stream == entry.first; });
+    });
+    plan_ = plan;
+    connection_.flush();
+    return committed;
+}
+
+} // namespace spice_overlay

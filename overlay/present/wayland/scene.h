@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "desktop_surface.h"
+#include "video_surface.h"
+
+#include <functional>
+#include <map>
+#include <memory>
+
+namespace spice_overlay {
+
+/// The desktop surface and the video surfaces below and above it, changed together: hole, desktop pixels, positions and stacking
+/// are one commit. One thread.
+class Scene {
+public:
+    /// `parent` is the viewer's surface, borrowed; it must outlive the scene. `on_ready` is called when commit() may have
+    /// become possible again.
+    static Result<std::unique_ptr<Scene>> create(WaylandConnection &connection, wl_surface *parent,
+                                                 std::function<void()> on_ready);
+
+    /// `listener` outlives the scene. The surface appears once a plan with its stream is committed.
+    VideoSurface &add(std::uint32_t stream, std::uint16_t rotation, VideoSurface::Listener &listener);
+    [[nodiscard]] VideoSurface *find(std::uint32_t stream);
+
+    /// Whether a picture can be committed now without running ahead of the compositor.
+    [[nodiscard]] bool ready() const { return desktop_->ready(); }
+
+    /// Shows the plan with the picture it belongs to. Streams that the plan does not name are gone afterwards.
+    /// False: not possible yet, nothing has changed; try again at on_ready.
+    bool commit(const Picture &picture, const GuestRegion &damage, const Plan &plan, const Fit &fit);
+
+    /// Between the two, what is committed waits for the parent's next commit, to change together with the window's layout.
+    void begin_layout() { desktop_->set_synchronised(true); }
+    void end_layout() { desktop_->set_synchronised(false); }
+
+    [[nodiscard]] const DesktopSurface &desktop() const { return *desktop_; }
+    [[nodiscard]] const Plan &plan() const { return plan_; }
+
+private:
+    explicit Scene(WaylandConnection &connection) : connection_(connection) {}
+    void restack(const Plan &plan);
+
+    struct Video {
+        std::unique_ptr<VideoSurface> surface;
+        VideoPlan plan; ///< last committed
+    };
+
+    WaylandConnection &connection_;
+    std::unique_ptr<DesktopSurface> desktop_;
+    std::map<std::uint32_t, Video> videos_;
+    Plan plan_;
+};
+
+} // namespace spice_overlay

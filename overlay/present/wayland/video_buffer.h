@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "connection.h"
+#include "dmabuf/decoder/decoder_process.h"
+
+#include <functional>
+
+struct wl_buffer;
+
+namespace spice_overlay {
+
+/// One slot's frame memory as the compositor knows it. The memory is never mapped here: the descriptor goes to the compositor
+/// and is closed. One thread.
+class VideoBuffer {
+public:
+    /// `frame` has been validated (FrameBuffer). Fails when the compositor cannot take its format.
+    static Result<std::shared_ptr<VideoBuffer>> create(WaylandConnection &connection, FrameBuffer frame);
+    ~VideoBuffer();
+
+    [[nodiscard]] wl_buffer *get() const { return buffer_; }
+    [[nodiscard]] int width() const { return width_; } ///< buffer pixels
+    [[nodiscard]] int height() const { return height_; }
+    [[nodiscard]] std::uint32_t fourcc() const { return fourcc_; }
+
+    /// Called, if set, when the compositor reads the buffer no more.
+    std::function<void()> on_release;
+
+private:
+    friend struct VideoBufferEvents;
+    VideoBuffer() = default;
+    wl_buffer *buffer_ = nullptr;
+    int width_ = 0;
+    int height_ = 0;
+    std::uint32_t fourcc_ = 0;
+};
+
+/// A decoded frame on its way to the screen. Whoever may still show it, or have it read by the compositor, holds a reference;
+/// the last one gone gives the slot back to the decoder.
+struct VideoFrame {
+    VideoFrame(std::shared_ptr<VideoBuffer> b, const DecodedFrame &d, std::function<void()> r)
+        : buffer(std::move(b)), decoded(d), release(std::move(r))
+    {
+    }
+    ~VideoFrame() { release(); }
+    VideoFrame(const VideoFrame &) = delete;
+    VideoFrame &operator=(const VideoFrame &) = delete;
+
+    std::shared_ptr<VideoBuffer> buffer;
+    DecodedFrame decoded;
+    std::function<void()> release;
+    std::int64_t received = 0; ///< ns of CLOCK_MONOTONIC: when its access unit was complete on the port
+    std::int64_t due = 0;      ///< ns of CLOCK_MONOTONIC
+};
+using VideoFramePtr = std::shared_ptr<VideoFrame>;
+
+} // namespace spice_overlay

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "video_surface.h"
+
+#include "presentation-time-client-protocol.h"
+#include "viewporter-client-protocol.h"
+
+#include <wayland-client.h>
+
+#include <algorithm>
+#include <cmath>
+#include <ctime>
+
+namespace spice_overlay {
+
+namespace {
+
+std::int64_t monotonic_now()
+{
+    timespec t{};
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
+}
+
+/// wl_surface says by how much the *buffer* was turned counter-clockwise; the compositor turns it back.
+std::int32_t buffer_transform(std::uint16_t clockwise)
+{
+    switch (clockwise) {
+    case 90:
+        return WL_OUTPUT_TRANSFORM_90;
+    case 180:
+        return WL_OUTPUT_TRANSFORM_180;
+    case 270:
+        return WL_OUTPUT_TRANSFORM_270;
+    default:
+        return WL_OUTPUT_TRANSFORM_NORMAL;
+    }
+}
+
+} // namespace
+
+struct VideoSurfaceEvents {
+    static void frame_done(void *data, wl_callback *callback, std::uint32_t)
+    {
+        auto *v = static_cast<VideoSurface *>(data);
+        wl_callback_destroy(callback);
+        v->frame_callback_ = nullptr;
+        v->send_queued();
+    }
+
+    static void sync_output(void *, wp_presentation_feedback *, wl_output *) {}
+    static void presented(void *data, wp_presentation_feedback *, std::uint32_t sec_hi, std::uint32_t sec_lo,
+                          std::uint32_t nsec, std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t)
+    {
+        auto *f = static_cast<VideoSurface::Feedback *>(data);
+        auto seconds = static_cast<std::int64_t>(std::uint64_t{sec_hi} << 32 | sec_lo);
+        std::int64_t at = f->surface->connection_.presentation_to_monotonic(seconds * 1'000'000'000 + nsec);
+        f->surface->listener_.frame_presented(*f->frame, at);
+        drop(f);
+    }
+    static void discarded(void *data, wp_presentation_feedback *) { drop(static_cast<VideoSurface::Feedback *>(data)); }
+
+    static void drop(VideoSurface::Feedback *f)
+    {
+        wp_presentation_feedback_destroy(f->object);
+        std::erase_if(f->surface->feedback_, [f](const auto &p) { return p.get() == f; });
+    }
+};
+
+VideoSurface::VideoSurface(WaylandConnection &connection, wl_surface *desktop, std::uint16_t rotation, Listener &listener)
+    : connection_(connection), listener_(listener), rotation_(rotation)
+{
+    surface_ = wl_compositor_create_surface(connection.compositor());
+    subsurface_ = wl_subcompositor_get_subsurface(connection.subcompositor(), surface_, desktop);
+    viewport_ = wp_viewporter_get_viewport(connection.viewporter(), surface_);
+    wl_region *region = wl_compositor_create_region(connection.compositor());
+    wl_surface_set_input_region(surface_, region);
+    wl_region_add(region, 0, 0, INT32_MAX, INT32_MAX);
+    wl_surface_set_opaque_region(surface_, region);
+    wl_region_destroy(region);
+    wl_surface_set_buffer_transform(surface_, buffer_transform(rotation));
+    wl_subsurface_set_desync(subsurface_);
+}
+
+VideoSurface::~VideoSurface()
+{
+    for (auto &f : feedback_)
+        wp_presentation_feedback_destroy(f->object);
+    if (frame_callback_)
+        wl_callback_destroy(frame_callback_);
+    for (const VideoFramePtr &f : active_)
+        f->buffer->on_release = nullptr;
+    wp_viewport_destroy(viewport_);
+    wl_subsurface_destroy(subsurface_);
+    wl_surface_destroy(surface_);
+}
+
+/// The viewport's source for the plan's part of the frame's picture. It is in buffer pixels, turned as the picture is.
+void VideoSurface::set_source(const VideoFrame &frame)
+{
+    const wire::Rect &picture = frame.decoded.crop;
+    double px = picture.x;
+    double py = picture.y;
+    double pw = picture.width;
+    double ph = picture.height;
+    if (plan_.crop.width && plan_.crop.height) { // 16.16 coded pixels, kept inside the picture
+        double x1 = std::min(plan_.crop.x / 65536.0, pw);
+        double y1 = std::min(plan_.crop.y / 65536.0, ph);
+        pw = std::min(plan_.crop.width / 65536.0, pw - x1);
+        ph = std::min(plan_.crop.height / 65536.0, ph - y1);
+        px += x1;
+        py += y1;
+    }
+    int buffer_width = frame.buffer->width();
+    int buffer_height = frame.buffer->height();
+    if (rotation_ == 90) { // the picture's rectangle after turning it clockwise
+        double x = buffer_height - py - ph;
+        py = px;
+        px = x;
+        std::swap(pw, ph);
+    } else if (rotation_ == 180) {
+        px = buffer_width - px - pw;
+        py = buffer_height - py - ph;
+    } else if (rotation_ == 270) {
+        double y = buffer_width - px - pw;
+        px = py;
+        py = y;
+        std::swap(pw, ph);
+    }
+    if (rotation_ % 180 != 0)
+        std::swap(buffer_width, buffer_height);
+
+    // wl_fixed has 1/256 of a pixel; the source must be at least that and stay inside the buffer.
+    auto snap = [](double v) { return std::floor(v * 256) / 256; };
+    double x = snap(std::clamp(px + plan_.source.x * pw, 0.0, buffer_width - 1.0));
+    double y = snap(std::clamp(py + plan_.source.y * ph, 0.0, buffer_height - 1.0));
+    double w = snap(std::clamp(plan_.source.width * pw, 1.0 / 256, buffer_width - x));
+    double h = snap(std::clamp(plan_.source.height * ph, 1.0 / 256, buffer_height - y));
+    std::array<double, 4> source{x, y, w, h};
+    if (source == source_)
+        return;
+    source_ = source;
+    wp_viewport_set_source(viewport_, wl_fixed_from_double(x), wl_fixed_from_double(y), wl_fixed_from_double(w),
+                           wl_fixed_from_double(h));
+}
+
+/// Makes the frame the surface's content with the next commit.
+void VideoSurface::attach(const VideoFramePtr &frame)
+{
+    static const wl_callback_listener frame_listener = {VideoSurfaceEvents::frame_done};
+    static const wp_presentation_feedback_listener feedback_listener = {
+        VideoSurfaceEvents::sync_output, VideoSurfaceEvents::presented, VideoSurfaceEvents::discarded};
+
+    set_source(*frame);
+    wl_surface_attach(surface_, frame->buffer->get(), 0, 0);
+    wl_surface_damage_buffer(surface_, 0, 0, INT32_MAX, INT32_MAX);
+    if (!frame_callback_) {
+        frame_callback_ = wl_surface_frame(surface_);
+        wl_callback_add_listener(frame_callback_, &frame_listener, this);
+    }
+    if (connection_.presentation() && feedback_.size() < 16) {
+        auto f = std::make_unique<Feedback>(Feedback{this, frame, wp_presentation_feedback(connection_.presentation(), surface_)});
+        wp_presentation_feedback_add_listener(f->object, &feedback_listener, f.get());
+        feedback_.push_back(std::move(f));
+    }
+    if (std::find(active_.begin(), active_.end(), frame) == active_.end())
+        active_.push_back(frame);
+    frame->buffer->on_release = [this, raw = frame.get()] {
+        std::erase_if(active_, [raw](const VideoFramePtr &f) { return f.get() == raw; });
+    };
+    current_ = frame;
+    listener_.frame_committed(*frame, monotonic_now());
+}
+
+void VideoSurface::show(VideoFramePtr frame)
+{
+    if (queued_)
+        listener_.frame_replaced(*queued_);
+    queued_ = std::move(frame);
+    send_queued();
+}
+
+void VideoSurface::send_queued()
+{
+    if (!queued_ || !mapped_ || frame_callback_)
+        return;
+    VideoFramePtr frame = std::move(queued_);
+    queued_ = nullptr;
+    attach(frame);
+    wl_surface_commit(surface_);
+    connection_.flush();
+}
+
+void VideoSurface::arrange(const VideoPlan &plan)
+{
+    bool visible = plan.placement != Placement::kHidden && has_frame();
+    wl_subsurface_set_sync(subsurface_);
+    if (visible) {
+        if (plan.rect.x1 != plan_.rect.x1 || plan.rect.y1 != plan_.rect.y1 || !mapped_)
+            wl_subsurface_set_position(subsurface_, plan.rect.x1, plan.rect.y1);
+        if (plan.rect.width() != plan_.rect.width() || plan.rect.height() != plan_.rect.height() || !mapped_)
+            wp_viewport_set_destination(viewport_, plan.rect.width(), plan.rect.height());
+        plan_ = plan;
+        if (!mapped_) {
+            mapped_ = true;
+            VideoFramePtr frame = queued_ ? std::move(queued_) : current_;
+            queued_ = nullptr;
+            attach(frame);
+        } else {
+            set_source(*current_);
+        }
+    } else if (mapped_) {
+        mapped_ = false;
+        wl_surface_attach(surface_, nullptr, 0, 0);
+        if (frame_callback_) { // an unmapped surface gets none
+            wl_callback_destroy(frame_callback_);
+            frame_callback_ = nullptr;
+        }
+    }
+    wl_surface_commit(surface_);
+}
+
+void VideoSurface::finish()
+{
+    wl_subsurface_set_desync(subsurface_);
+}
+
+} // namespace spice_overlay

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "connection.h"
+#include "overlay/layout/plan.h"
+#include "video_buffer.h"
+
+#include <vector>
+
+struct wl_callback;
+struct wl_subsurface;
+struct wl_surface;
+struct wp_presentation_feedback;
+struct wp_viewport;
+
+namespace spice_overlay {
+
+/// One stream's picture, a subsurface of the desktop surface (V in docs/architecture.md). Frames go out at their own rate, the latest wins, never
+/// more than one ahead of the compositor. Takes no input. One thread.
+class VideoSurface {
+public:
+    /// Calls must not destroy the surface. Times are ns of CLOCK_MONOTONIC.
+    class Listener {
+    public:
+        virtual ~Listener() = default;
+        virtual void frame_committed(const VideoFrame &frame, std::int64_t at) = 0;
+        virtual void frame_presented(const VideoFrame &frame, std::int64_t at) = 0; ///< only with wp_presentation
+        virtual void frame_replaced(const VideoFrame &frame) = 0; ///< a newer one came before it could be shown
+    };
+
+    /// `rotation` in degrees clockwise, as in wire::StreamOpen. `listener` outlives the surface.
+    VideoSurface(WaylandConnection &connection, wl_surface *desktop, std::uint16_t rotation, Listener &listener);
+    ~VideoSurface();
+
+    /// The frame is due: shown now, or as soon as the compositor has shown the one before. While hidden it is only kept.
+    void show(VideoFramePtr frame);
+    [[nodiscard]] bool has_frame() const { return current_ || queued_; }
+
+    /// Sets position, size, source and whether it is mapped, to take effect with the desktop's next commit. Stacking is the
+    /// scene's. finish() follows after that commit.
+    void arrange(const VideoPlan &plan);
+    void finish();
+
+    [[nodiscard]] wl_subsurface *subsurface() const { return subsurface_; }
+    [[nodiscard]] wl_surface *surface() const { return surface_; }
+
+private:
+    friend struct VideoSurfaceEvents;
+    struct Feedback {
+        VideoSurface *surface;
+        VideoFramePtr frame;
+        wp_presentation_feedback *object;
+    };
+
+    void attach(const VideoFramePtr &frame);
+    void set_source(const VideoFrame &frame);
+    void send_queued();
+
+    WaylandConnection &connection_;
+    Listener &listener_;
+    std::uint16_t rotation_;
+    wl_surface *surface_ = nullptr;
+    wl_subsurface *subsurface_ = nullptr;
+    wp_viewport *viewport_ = nullptr;
+    wl_callback *frame_callback_ = nullptr;
+    VideoFramePtr current_;             ///< on the surface (or would be, while hidden)
+    VideoFramePtr queued_;              ///< waits for the compositor
+    std::vector<VideoFramePtr> active_; ///< the compositor may read these
+    std::vector<std::unique_ptr<Feedback>> feedback_;
+    VideoPlan plan_;
+    bool mapped_ = false;
+    std::array<double, 4> source_{}; ///< last sent to the viewport, buffer pixels
+};
+
+} // namespace spice_overlay

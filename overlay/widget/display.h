@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <gtk/gtk.h>
+#include <spice-client.h>
+
+G_BEGIN_DECLS
+
+/**
+ * SpiceOverlayDisplay: a GTK 4 widget that shows the first display of a SPICE session, with the videos that its guest redirects.
+ * It connects the session's display, cursor, inputs and video port channels as they appear, and forwards keyboard and pointer.
+ * Wayland only. The widget paints black where the guest's display does not reach; the display lies on a subsurface above the
+ * window, so nothing that the program draws in the same window appears over it (popovers and other windows do).
+ *
+ * C interface, main thread only.
+ */
+#define SPICE_OVERLAY_TYPE_DISPLAY (spice_overlay_display_get_type())
+G_DECLARE_FINAL_TYPE(SpiceOverlayDisplay, spice_overlay_display, SPICE_OVERLAY, DISPLAY, GtkWidget)
+
+typedef struct {
+    const char *port_name;       /**< NULL: "org.spice-overlay.video.0"; "": no redirection */
+    const char *decoder_program; /**< path of spice-overlay-decoder */
+    unsigned target_delay_ms;    /**< from a frame's presentation time on the guest to its time here */
+    gboolean resize_guest;       /**< ask the guest's agent to follow the widget's size */
+} SpiceOverlayDisplayOptions;
+
+/** The session must not be connected yet. Returns a floating widget; NULL with `error` set when the GDK display is not usable. */
+GtkWidget *spice_overlay_display_new(SpiceSession *session, const SpiceOverlayDisplayOptions *options, GError **error);
+
+/** Size of the guest's display in guest pixels, 0 x 0 while there is none. The signal "guest-resized" tells of changes. */
+void spice_overlay_display_get_guest_size(SpiceOverlayDisplay *self, int *width, int *height);
+
+/** What the redirection has done so far, as the members of a JSON object without its braces. Free with g_free(). */
+char *spice_overlay_display_dup_statistics(SpiceOverlayDisplay *self);
+
+G_END_DECLS

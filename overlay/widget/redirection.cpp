@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "redirection.h"
+
+#include <sys/random.h>
+
+namespace spice_overlay {
+
+namespace {
+
+constexpr std::uint16_t kMaxStreams = 16;
+
+wire::Hello announcement()
+{
+    wire::Hello hello;
+    hello.max_streams = kMaxStreams;
+    hello.name = "spice-overlay-viewer " SPICE_OVERLAY_VERSION;
+    for (wire::Codec codec : {wire::Codec::kH264, wire::Codec::kHevc, wire::Codec::kVp8, wire::Codec::kVp9,
+                              wire::Codec::kAv1, wire::Codec::kMpeg2, wire::Codec::kMjpeg})
+        hello.codecs.push_back({codec, 0, -1, -1, wire::kMaxCodedSide, wire::kMaxCodedSide});
+    return hello;
+}
+
+std::uint64_t random_nonce()
+{
+    std::uint64_t nonce = 0;
+    while (nonce == 0)
+        if (getrandom(&nonce, sizeof nonce, 0) != sizeof nonce)
+            nonce = static_cast<std::uint64_t>(monotonic_now());
+    return nonce;
+}
+
+} // namespace
+
+Redirection::Redirection(Config config, Screen &screen, WaylandConnection &connection, Statistics &statistics,
+                         std::function<void(std::span<const std::uint8_t>)> transmit, std::function<void()> on_screen_changed)
+    : config_(std::move(config)), screen_(screen), connection_(connection), statistics_(statistics),
+      transmit_(std::move(transmit)), on_screen_changed_(std::move(on_screen_changed)), session_(announcement(), *this),
+      timer_([this] { work(); })
+{
+}
+
+Redirection::~Redirection()
+{
+    while (!streams_.empty())
+        end_stream(streams_.begin()->first);
+}
+
+void Redirection::port_opened()
+{
+    session_.port_opened(monotonic_now(), random_nonce());
+    tick();
+}
+
+void Redirection::port_closed()
+{
+    session_.port_closed();
+    tick();
+}
+
+void Redirection::port_data(std::span<const std::uint8_t> bytes)
+{
+    session_.feed(bytes, monotonic_now());
+    tick();
+}
+
+void Redirection::tick()
+{
+    session_wakes_ = session_.tick(monotonic_now());
+    schedule();
+}
+
+std::vector<int> Redirection::decoder_pids() const
+{
+    std::vector<int> pids;
+    for (const auto &[id, stream] : streams_)
+        if (stream->decoder_pid() > 0)
+            pids.push_back(stream->decoder_pid());
+    return pids;
+}
+
+wire::Reason Redirection::open(const wire::StreamOpen &open)
+{
+    VideoStream::Setup setup{config_.decoder_program, &connection_, &statistics_};
+    auto stream = std::make_unique<VideoStream>(setup, open, *this);
+    if (Status started = stream->start(); !started) {
+        g_warning("stream %u is refused: %s", open.stream, started.error().message.c_str());
+        return wire::Reason::kNoResources;
+    }
+    ++statistics_.streams_opened;
+    screen_.add_stream(open.stream, open.rotation, *this);
+    streams_[open.stream] = std::move(stream);
+    return wire::Reason::kNone;
+}
+
+void Redirection::geometry(const wire::Geometry &geometry)
+{
+    if (geometry.display != 0) // this viewer shows the first display
+        return;
+    screen_.geometry(geometry.stream, geometry, monotonic_now());
+    on_screen_changed_();
+}
+
+void Redirection::access_unit(const wire::AccessUnit &unit)
+{
+    if (auto it = streams_.find(unit.stream); it != streams_.end())
+        it->second->decode(unit, monotonic_now());
+}
+
+void Redirection::play_state(const wire::PlayState &state)
+{
+    if (auto it = streams_.find(state.stream); it != streams_.end())
+        it->second->set_epoch(state.epoch);
+}
+
+void Redirection::close(std::uint32_t stream, wire::Reason reason)
+{
+    g_debug("stream %u has ended: %s", stream, wire::describe(reason));
+    end_stream(stream);
+}
+
+void Redirection::end_stream(std::uint32_t stream)
+{
+    screen_.remove_stream(stream);
+    streams_.erase(stream);
+    failed_.erase(stream);
+    on_screen_changed_();
+}
+
+void Redirection::units_done(std::uint32_t stream, std::uint32_t units)
+{
+    session_.units_done(stream, units, monotonic_now());
+}
+
+void Redirection::need_key(std::uint32_t stream)
+{
+    session_.need_key(stream);
+}
+
+void Redirection::frames_decoded(std::uint32_t stream, std::int64_t decode_ns)
+{
+    session_.decode_time(stream, decode_ns);
+    schedule();
+}
+
+void Redirection::stream_failed(std::uint32_t stream, wire::Reason reason)
+{
+    failed_[stream] = reason;
+    schedule();
+}
+
+void Redirection::frame_committed(const VideoFrame &frame, std::int64_t at)
+{
+    ++statistics_.frames_committed;
+    if (frame.received)
+        statistics_.receipt_to_commit.add(at - frame.received);
+}
+
+void Redirection::frame_presented(const VideoFrame &frame, std::int64_t at)
+{
+    ++statistics_.frames_presented;
+    if (frame.received)
+        statistics_.receipt_to_presentation.add(at - frame.received);
+}
+
+void Redirection::frame_replaced(const VideoFrame &)
+{
+    ++statistics_.frames_dropped_late;
+}
+
+void Redirection::work()
+{
+    std::int64_t now = monotonic_now();
+    while (!failed_.empty()) {
+        auto [stream, reason] = *failed_.begin();
+        session_.close_stream(stream, reason);
+        end_stream(stream);
+    }
+    for (auto &[id, stream] : streams_) {
+        unsigned late = 0;
+        VideoFramePtr frame = stream->take_due(now, late);
+        if (late) {
+            statistics_.frames_dropped_late += late;
+            session_.late(id, late);
+        }
+        if (!frame)
+            continue;
+        session_.presented(id, 1);
+        bool first = !screen_.has_frame(id);
+        screen_.show(id, std::move(frame));
+        if (first)
+            on_screen_changed_();
+    }
+    if (session_wakes_ >= 0 && session_wakes_ <= now)
+        tick();
+    else
+        schedule();
+}
+
+void Redirection::schedule()
+{
+    std::int64_t next = failed_.empty() ? session_wakes_ : 0;
+    for (const auto &[id, stream] : streams_)
+        if (std::int64_t due = stream->next_due(); due >= 0 && (next < 0 || due < next))
+            next = due;
+    timer_.set(next);
+}
+
+} // namespace spice_overlay

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "screen.h"
+
+namespace spice_overlay {
+
+Status Screen::attach(WaylandConnection &connection, wl_surface *parent, std::function<void()> on_ready)
+{
+    auto scene = Scene::create(connection, parent, std::move(on_ready));
+    if (!scene)
+        return scene.error();
+    scene_ = std::move(*scene);
+    damage_ = picture_.bounds();
+    dirty_ = true;
+    for (auto &[id, stream] : streams_) {
+        VideoSurface &surface = scene_->add(id, stream.rotation, *stream.listener);
+        if (stream.newest)
+            surface.show(stream.newest);
+    }
+    return Success{};
+}
+
+void Screen::detach()
+{
+    scene_.reset();
+}
+
+void Screen::set_picture(const Picture &picture)
+{
+    picture_ = picture;
+    sync_.set_live(picture);
+    dirty_ = true;
+}
+
+bool Screen::set_space(int x, int y, int width, int height)
+{
+    int space[4] = {x, y, width, height};
+    if (std::equal(space, space + 4, space_))
+        return false;
+    std::copy(space, space + 4, space_);
+    dirty_ = true;
+    return true;
+}
+
+Fit Screen::fit() const
+{
+    return Fit(picture_.width, picture_.height, space_[0], space_[1], space_[2], space_[3]);
+}
+
+void Screen::add_stream(std::uint32_t stream, std::uint16_t rotation, VideoSurface::Listener &listener)
+{
+    streams_[stream] = {rotation, &listener, nullptr};
+    if (scene_)
+        scene_->add(stream, rotation, listener);
+    dirty_ = true;
+}
+
+void Screen::remove_stream(std::uint32_t stream)
+{
+    streams_.erase(stream);
+    sync_.remove(stream);
+    dirty_ = true;
+}
+
+void Screen::geometry(std::uint32_t stream, const wire::Geometry &geometry, std::int64_t now)
+{
+    if (streams_.contains(stream))
+        sync_.geometry(stream, VideoGeometry(geometry, picture_.bounds()), now);
+}
+
+void Screen::show(std::uint32_t id, VideoFramePtr frame)
+{
+    auto it = streams_.find(id);
+    if (it == streams_.end())
+        return;
+    if (!it->second.newest) {
+        sync_.set_showing(id, true);
+        dirty_ = true;
+    }
+    it->second.newest = frame;
+    if (VideoSurface *surface = scene_ ? scene_->find(id) : nullptr)
+        surface->show(std::move(frame));
+}
+
+bool Screen::has_frame(std::uint32_t stream) const
+{
+    auto it = streams_.find(stream);
+    return it != streams_.end() && it->second.newest;
+}
+
+Plan Screen::plan() const
+{
+    std::vector<PlannedStream> planned;
+    for (const auto &[id, stream] : streams_)
+        planned.push_back({id, stream.newest ? sync_.applied(id) : nullptr});
+    return make_plan(planned, fit());
+}
+
+void Screen::update(std::int64_t now, bool at_once)
+{
+    if (!scene_ || !picture_.pixels || !(at_once || scene_->ready()))
+        return;
+    DesktopSync::Released released = sync_.advance(now);
+    damage_ |= released.damage;
+    bool rearranged = dirty_ || released.geometry;
+    if (!rearranged && damage_.empty())
+        return;
+    Plan wanted = rearranged ? plan() : scene_->plan();
+    bool moved = wanted != scene_->plan();
+    if (!scene_->commit(sync_.released(), damage_, wanted, fit())) {
+        dirty_ |= rearranged;
+        return;
+    }
+    damage_ = {};
+    dirty_ = false;
+    if (!moved)
+        return;
+    ++statistics_.geometry_transactions;
+    for (const VideoPlan &v : wanted.videos)
+        ++(v.placement == Placement::kAbove   ? statistics_.placed_above
+           : v.placement == Placement::kBelow ? statistics_.placed_below
+                                              : statistics_.placed_hidden);
+}
+
+std::int64_t Screen::deadline() const
+{
+    return scene_ && scene_->ready() ? sync_.deadline() : -1; // else on_ready comes first
+}
+
+void Screen::begin_layout()
+{
+    if (scene_)
+        scene_->begin_layout();
+}
+
+void Screen::end_layout()
+{
+    if (scene_)
+        scene_->end_layout();
+}
+
+} // namespace spice_overlay

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "overlay/layout/desktop_sync.h"
+#include "overlay/pace/statistics.h"
+#include "overlay/present/wayland/scene.h"
+
+#include <map>
+#include <memory>
+
+namespace spice_overlay {
+
+/// The guest's display with its videos: keeps what is to be shown and brings it to the compositor while there is a window.
+/// One thread. Times are ns of CLOCK_MONOTONIC.
+class Screen {
+public:
+    explicit Screen(Statistics &statistics) : statistics_(statistics) {}
+
+    /// The window's surface has come or is about to go. The connection and `parent` outlive the attachment.
+    Status attach(WaylandConnection &connection, wl_surface *parent, std::function<void()> on_ready);
+    void detach();
+    [[nodiscard]] bool attached() const { return scene_ != nullptr; }
+
+    /// SPICE's picture; null pixels: none. It stays valid until the next call.
+    void set_picture(const Picture &picture);
+    void damaged(const GuestRect &rect, std::int64_t now) { sync_.damaged(rect, now); }
+    /// The space for the display, logical pixels of the window.
+    /// Returns whether it is another than before.
+    bool set_space(int x, int y, int width, int height);
+    [[nodiscard]] Fit fit() const;
+
+    void add_stream(std::uint32_t stream, std::uint16_t rotation, VideoSurface::Listener &listener);
+    void remove_stream(std::uint32_t stream);
+    void geometry(std::uint32_t stream, const wire::Geometry &geometry, std::int64_t now);
+    void show(std::uint32_t stream, VideoFramePtr frame); ///< the frame is due
+    [[nodiscard]] bool has_frame(std::uint32_t stream) const;
+
+    /// Brings all that is ready to the compositor. Call after changes, at deadline(), and when on_ready was called.
+    /// `at_once`: do not wait until the compositor has shown the last commit (the window's layout is changing).
+    void update(std::int64_t now, bool at_once = false);
+    [[nodiscard]] std::int64_t deadline() const; ///< negative: none
+
+    /// Around update() and the window's own commit, when set_space() has changed something.
+    void begin_layout();
+    void end_layout();
+
+    [[nodiscard]] std::uint64_t copied_pixels() const { return scene_ ? scene_->desktop().copied_pixels() : 0; }
+
+private:
+    struct Stream {
+        std::uint16_t rotation = 0;
+        VideoSurface::Listener *listener = nullptr;
+        VideoFramePtr newest; ///< to show again on a new window
+    };
+    [[nodiscard]] Plan plan() const;
+
+    Statistics &statistics_;
+    DesktopSync sync_;
+    Picture picture_;
+    int space_[4] = {0, 0, 0, 0};
+    std::map<std::uint32_t, Stream> streams_;
+    std::unique_ptr<Scene> scene_;
+    GuestRegion damage_; ///< released, not yet committed
+    bool dirty_ = true;  ///< something other than pixels has changed since the last commit
+};
+
+} // namespace spice_overlay

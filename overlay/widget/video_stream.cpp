@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "video_stream.h"
+
+#include <drm_fourcc.h>
+
+namespace spice_overlay {
+
+namespace {
+
+constexpr std::size_t kMaxDeathsInMinute = 5;
+constexpr std::int64_t kMinute = 60'000'000'000;
+constexpr std::int64_t kRestartDelay = 20'000'000;
+
+/// What Weston and Mutter take for untagged YUV (H.273 code of BT.601), until color-representation says it.
+constexpr std::uint8_t kUntaggedMatrix = 6;
+
+std::string fourcc_name(std::uint32_t fourcc)
+{
+    std::string name;
+    for (int shift = 0; shift < 32; shift += 8)
+        name += static_cast<char>(fourcc >> shift & 0x7f);
+    return name;
+}
+
+} // namespace
+
+VideoStream::VideoStream(const Setup &setup, const wire::StreamOpen &open, Owner &owner)
+    : setup_(setup), open_(open), owner_(owner), restart_timer_([this] { restart(); })
+{
+}
+
+VideoStream::~VideoStream() = default;
+
+Status VideoStream::start()
+{
+    DecoderProcess::Config config;
+    config.program = setup_.decoder_program;
+    config.stream = open_;
+    config.yuv_matrix = kUntaggedMatrix;
+    for (std::uint32_t fourcc : {DRM_FORMAT_YUV420, DRM_FORMAT_NV12})
+        if (setup_.connection->shm_takes(fourcc))
+            config.fourccs.push_back(fourcc);
+    config.fourccs.push_back(DRM_FORMAT_XRGB8888);
+    auto decoder = DecoderProcess::start(config, *this);
+    if (!decoder)
+        return decoder.error();
+    decoder_ = std::move(*decoder);
+    watch_ = std::make_unique<FdWatch>(decoder_->fd(), [this] { decoder_->dispatch(); });
+    if (epoch_)
+        decoder_->flush(epoch_);
+    return Success{};
+}
+
+void VideoStream::decode(const wire::AccessUnit &unit, std::int64_t received)
+{
+    if (!decoder_ || !decoder_->send(unit)) { // between a death and the restart, or the guest ignores its credit
+        owner_.units_done(id(), 1);
+        owner_.need_key(id());
+        return;
+    }
+    ++outstanding_;
+    received_.emplace_back(unit.pts, received);
+    if (received_.size() > 128)
+        received_.pop_front();
+}
+
+void VideoStream::set_epoch(std::uint32_t epoch)
+{
+    if (epoch == epoch_)
+        return;
+    epoch_ = epoch;
+    queue_.clear();
+    received_.clear();
+    if (decoder_)
+        decoder_->flush(epoch);
+}
+
+void VideoStream::buffer(FrameBuffer buffer)
+{
+    std::uint32_t slot = buffer.slot;
+    auto made = VideoBuffer::create(*setup_.connection, std::move(buffer));
+    if (made)
+        buffers_[slot] = std::move(*made);
+    else
+        g_warning("stream %u: %s", id(), made.error().message.c_str());
+}
+
+void VideoStream::frame(const DecodedFrame &decoded)
+{
+    auto buffer = buffers_.find(decoded.slot);
+    if (buffer == buffers_.end() || decoded.epoch != epoch_) {
+        decoder_->release(decoded.slot);
+        return;
+    }
+    auto give_back = [weak = std::weak_ptr<DecoderProcess>(decoder_), slot = decoded.slot] {
+        if (auto decoder = weak.lock())
+            decoder->release(slot);
+    };
+    auto frame = std::make_shared<VideoFrame>(buffer->second, decoded, give_back);
+    frame->due = owner_.due_time(decoded.pts);
+    while (!received_.empty() && received_.size() > 64)
+        received_.pop_front();
+    for (auto it = received_.begin(); it != received_.end(); ++it) {
+        if (it->first == decoded.pts) {
+            frame->received = it->second;
+            received_.erase(it);
+            break;
+        }
+    }
+    ++setup_.statistics->frames_decoded;
+    setup_.statistics->decode.add(decoded.decode_ns);
+    if (setup_.statistics->transport.size() < 7 || setup_.statistics->transport.substr(7) != fourcc_name(buffer->second->fourcc()))
+        setup_.statistics->transport = "wl_shm/" + fourcc_name(buffer->second->fourcc());
+    setup_.statistics->frames_dropped_late += queue_.push(std::move(frame));
+    owner_.frames_decoded(id(), decoded.decode_ns);
+}
+
+void VideoStream::consumed(std::uint32_t units)
+{
+    units = std::min(units, outstanding_);
+    outstanding_ -= units;
+    if (units)
+        owner_.units_done(id(), units);
+}
+
+void VideoStream::failed(wire::Reason reason, const std::string &why)
+{
+    g_warning("stream %u: the decoder failed: %s", id(), why.c_str());
+    watch_.reset();
+    consumed(outstanding_);
+    std::int64_t now = monotonic_now();
+    while (!deaths_.empty() && now - deaths_.front() > kMinute)
+        deaths_.pop_front();
+    deaths_.push_back(now);
+    // What it cannot decode it will not decode next time either; a death may have been an accident.
+    if (reason != wire::Reason::kDecoderFailed || deaths_.size() > kMaxDeathsInMinute) {
+        owner_.stream_failed(id(), reason);
+        return;
+    }
+    restart_timer_.set(now + kRestartDelay);
+}
+
+void VideoStream::restart()
+{
+    decoder_.reset();
+    buffers_.clear(); // frames on show keep theirs
+    queue_.clear();
+    received_.clear();
+    ++setup_.statistics->decoder_restarts;
+    if (Status started = start(); !started) {
+        g_warning("stream %u: %s", id(), started.error().message.c_str());
+        owner_.stream_failed(id(), wire::Reason::kDecoderFailed);
+        return;
+    }
+    owner_.need_key(id());
+}
+
+} // namespace spice_overlay

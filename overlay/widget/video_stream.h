@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "dmabuf/decoder/decoder_process.h"
+#include "glib_sources.h"
+#include "overlay/pace/frame_queue.h"
+#include "overlay/pace/statistics.h"
+#include "overlay/present/wayland/video_buffer.h"
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+
+namespace spice_overlay {
+
+/// One redirected stream on the client: its decoder process, which is started again when it dies, its frame buffers, and the frames that
+/// wait for their time. One thread (the main loop's).
+class VideoStream : private DecoderProcess::Listener {
+public:
+    /// What the stream needs of its owner. Calls may not destroy the stream.
+    class Owner {
+    public:
+        virtual ~Owner() = default;
+        virtual void units_done(std::uint32_t stream, std::uint32_t units) = 0;
+        virtual void need_key(std::uint32_t stream) = 0;
+        virtual void frames_decoded(std::uint32_t stream, std::int64_t decode_ns) = 0; ///< a frame is queued; see next_due()
+        virtual void stream_failed(std::uint32_t stream, wire::Reason reason) = 0; ///< no use trying again: close it
+        virtual std::int64_t due_time(std::int64_t pts) = 0; ///< guest ns to local CLOCK_MONOTONIC ns
+    };
+
+    struct Setup {
+        std::string decoder_program;
+        WaylandConnection *connection = nullptr; ///< outlives the stream
+        Statistics *statistics = nullptr;        ///< outlives the stream
+    };
+
+    VideoStream(const Setup &setup, const wire::StreamOpen &open, Owner &owner);
+    ~VideoStream() override;
+    Status start();
+
+    void decode(const wire::AccessUnit &unit, std::int64_t received);
+    void set_epoch(std::uint32_t epoch); ///< a new one drops all frames of the old
+
+    [[nodiscard]] VideoFramePtr take_due(std::int64_t now, unsigned &late) { return queue_.take_due(now, late); }
+    [[nodiscard]] std::int64_t next_due() const { return queue_.next_due(); }
+    [[nodiscard]] std::uint32_t id() const { return open_.stream; }
+    [[nodiscard]] std::uint16_t rotation() const { return open_.rotation; }
+    [[nodiscard]] int decoder_pid() const { return decoder_ ? decoder_->pid() : -1; }
+
+private:
+    void buffer(FrameBuffer buffer) override;
+    void frame(const DecodedFrame &frame) override;
+    void consumed(std::uint32_t units) override;
+    void failed(wire::Reason reason, const std::string &why) override;
+    void restart();
+
+    Setup setup_;
+    wire::StreamOpen open_;
+    Owner &owner_;
+    std::shared_ptr<DecoderProcess> decoder_; ///< frames refer to it weakly, to give their slots back
+    std::unique_ptr<FdWatch> watch_;
+    MainTimer restart_timer_;
+    std::map<std::uint32_t, std::shared_ptr<VideoBuffer>> buffers_; ///< by slot
+    FrameQueue<VideoFramePtr> queue_;
+    std::deque<std::pair<std::int64_t, std::int64_t>> received_; ///< pts and time of receipt of units in the decoder
+    std::uint32_t outstanding_ = 0; ///< units in the decoder's ring
+    std::uint32_t epoch_ = 0;
+    std::deque<std::int64_t> deaths_; ///< ns of CLOCK_MONOTONIC, of the last minute
+};
+
+} // namespace spice_overlay
