@@ -102,12 +102,27 @@ def make(folder, width, height, count=240, fps=30, seed=1, codec="h264", suffix=
     return path
 
 
-class Reference:
-    """Every frame of a video as the ffmpeg program decodes it: 8-bit 4:2:0 planes, and how they become colours."""
+def probe(video):
+    """What ffprobe says of the first video stream of a file."""
+    try:
+        done = subprocess.run(["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_streams", "-of", "json", str(video)],
+                              capture_output=True, text=True, timeout=60)
+    except FileNotFoundError:
+        raise BadVideo("ffprobe is not installed: apt-get install ffmpeg") from None
+    streams = json.loads(done.stdout or "{}").get("streams", [])
+    if not streams or not streams[0].get("width") or not streams[0].get("height"):
+        why = done.stderr.strip().splitlines()
+        raise BadVideo(f"{video}: no video in it" + (f" ({why[-1]})" if why else ""))
+    return streams[0]
 
-    def __init__(self, video, folder, limit=None):
+
+class Reference:
+    """Every frame of a video as the ffmpeg program decodes it: 8-bit 4:2:0 planes, and how they become colours. Of a long video the
+    first `max_bytes` of decoded frames; `whole` says whether that is all."""
+
+    def __init__(self, video, folder, max_bytes=4 << 30):
         self.path = pathlib.Path(video)
-        info = self._probe()
+        info = probe(video)
         self.width, self.height = int(info["width"]), int(info["height"])
         rate = info.get("avg_frame_rate", "0/0").split("/")
         self.fps = float(rate[0]) / float(rate[1]) if float(rate[1] or 0) else 0.0
@@ -115,36 +130,24 @@ class Reference:
         self.full_range = info.get("color_range") == "pc" or info.get("pix_fmt", "").startswith("yuvj")
         self.chroma = ((self.width + 1) // 2, (self.height + 1) // 2)
         self.frame_bytes = self.width * self.height + 2 * self.chroma[0] * self.chroma[1]
-        key = hashlib.sha256(f"{self.path.resolve()} {self.path.stat().st_size} {self.path.stat().st_mtime_ns} {limit}".encode())
+        key = hashlib.sha256(f"{self.path.resolve()} {self.path.stat().st_size} {self.path.stat().st_mtime_ns} {max_bytes}".encode())
         raw = pathlib.Path(folder) / f"reference-{key.hexdigest()[:16]}.yuv"
         if not raw.exists():
-            self._decode(raw, limit)
+            self._decode(raw, max(1, max_bytes // self.frame_bytes))
         data = np.memmap(raw, np.uint8, "r")
         self.count = data.size // self.frame_bytes
         if self.count == 0:
             raise BadVideo(f"{self.path}: ffmpeg decodes no frame of it")
+        self.whole = self.count < max_bytes // self.frame_bytes
         self.data = data[:self.count * self.frame_bytes].reshape(self.count, self.frame_bytes)
-
-    def _probe(self):
-        try:
-            done = subprocess.run(["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_streams", "-of", "json", str(self.path)],
-                                  capture_output=True, text=True, timeout=60)
-        except FileNotFoundError:
-            raise BadVideo("ffprobe is not installed: apt-get install ffmpeg") from None
-        streams = json.loads(done.stdout or "{}").get("streams", [])
-        if not streams:
-            why = done.stderr.strip().splitlines()
-            raise BadVideo(f"{self.path}: no video stream in it" + (f" ({why[-1]})" if why else ""))
-        return streams[0]
 
     def _decode(self, raw, limit):
         raw.parent.mkdir(parents=True, exist_ok=True)
         unfinished = raw.with_name("unfinished-" + raw.name)
         # Passthrough: every decoded frame once, as it is. Range and matrix stay the video's own.
-        keep = ["-frames:v", str(limit)] if limit else []
         pixels = "yuvj420p" if self.full_range else "yuv420p"
         done = subprocess.run(["ffmpeg", "-v", "error", "-y", "-noautorotate", "-i", str(self.path), "-map", "0:v:0", "-fps_mode", "passthrough",
-                               *keep, "-pix_fmt", pixels, "-f", "rawvideo", str(unfinished)], capture_output=True, text=True, timeout=600)
+                               "-frames:v", str(limit), "-pix_fmt", pixels, "-f", "rawvideo", str(unfinished)], capture_output=True, text=True, timeout=600)
         if not unfinished.exists() or unfinished.stat().st_size < self.frame_bytes:
             raise BadVideo(f"{self.path}: ffmpeg decodes no frame of it ({done.stderr.strip()[-200:]})")
         unfinished.rename(raw)

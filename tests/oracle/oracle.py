@@ -33,6 +33,7 @@ class Verdict:
     outside_mismatch_pixels: int = 0
     clip_mismatch_pixels: int = 0
     video_pixels: int = 0
+    uncompared_pixels: int = 0  # of these, for want of a reference: the video is longer than what was decoded of it
     worst_deviation: int = 0  # of 255, beyond the bounds without tolerance, among video pixels
     frames: dict = dataclasses.field(default_factory=dict)  # stream index -> frame number shown, None if unknown
     notes: list = dataclasses.field(default_factory=list)
@@ -182,6 +183,11 @@ def _judge_video(verdict, pixels, mask, video, area):
         return
     scaled = tuple(video.target[2:]) != (reference.width, reference.height)
     off = deviation(pixels, picture_bounds(reference, number, video.target, area)) * mask
+    if not reference.whole and (off > SCALED_TOLERANCE).sum() > mask.sum() / 2:
+        verdict.uncompared_pixels += int(mask.sum())
+        verdict.frames[video.index] = None
+        verdict.clip_mismatch_pixels += int((same_colour(pixels, video.placeholder) & mask).sum())
+        return
     wrong = off > (SCALED_TOLERANCE if scaled else TOLERANCE)
     verdict.worst_deviation = max(verdict.worst_deviation, int(np.ceil(off.max())))
     verdict.clip_mismatch_pixels += int(wrong.sum())

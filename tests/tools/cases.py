@@ -20,6 +20,12 @@ def check(condition, message):
         raise AssertionError(message)
 
 
+def named(module, *prefixes):
+    """The cases that `module` itself defines: functions whose names begin with one of `prefixes`."""
+    return [(name, item) for name, item in vars(module).items()
+            if callable(item) and item.__module__ == module.__name__ and name.startswith(prefixes)]
+
+
 def _run_one(function):
     """Returns (outcome, text): outcome is "ok", "FAILED" or "skipped"."""
     try:

@@ -222,13 +222,13 @@ class Weston:
 
 
 class Host:
-    """spice-overlay-host with this side as its controller."""
+    """spice-overlay-host, with this side as its controller unless `controlled` is false: then the scene runs by itself."""
 
-    def __init__(self, stage, scene, *options, name="host", dump=None):
+    def __init__(self, stage, scene, *options, controlled=True, name="host"):
         self.spice, self.port = stage.path("spice"), stage.path("port")
         self.geometry, control = stage.path("geometry"), stage.path("control")
-        self.dump = pathlib.Path(dump) if dump else stage.path("dump")
-        self.dump.mkdir(parents=True, exist_ok=True)
+        self.dump = stage.path("dump")
+        self.dump.mkdir()
         self.uri = f"spice+unix://{self.spice}"
         self.process = stage.start(name, [
             "spice-overlay-host", "--scene", scene, "--unix", self.spice, "--port-socket", self.port, "--geometry-socket",
@@ -237,10 +237,11 @@ class Host:
                  lambda: f"the host's sockets: {self.process.tail()}")
         if not self.process.alive:
             raise Failure(f"the host ended at once: {self.process.tail()}")
-        self.control = socket.socket(socket.AF_UNIX)
-        self.control.connect(str(control))
         self.buffer = b""
         self.events = []  # everything seen, for the curious
+        if controlled:
+            self.control = socket.socket(socket.AF_UNIX)
+            self.control.connect(str(control))
 
     def tell(self, line):
         self.control.sendall(line.encode() + b"\n")
@@ -287,11 +288,7 @@ class Viewer:
 
     def stats(self):
         """The newest figures, {} before the first."""
-        lines = self.stats_path.read_text().splitlines() if self.stats_path.exists() else []
-        for line in reversed(lines):
-            with contextlib.suppress(json.JSONDecodeError):  # the last line may be half written
-                return json.loads(line)
-        return {}
+        return last_json(self.stats_path)
 
     def decoders(self):
         """Process ids of its decoders."""
@@ -306,6 +303,15 @@ class Viewer:
     def maps_video_memory(self):
         """Whether a decoder's frame memory stands in the viewer's address space."""
         return "spice-overlay-frame" in pathlib.Path(f"/proc/{self.process.pid}/maps").read_text()
+
+
+def last_json(path):
+    """The last whole line of a file of JSON lines, {} when there is none."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    for line in reversed(lines):
+        with contextlib.suppress(json.JSONDecodeError):  # the last line may be half written
+            return json.loads(line)
+    return {}
 
 
 def read_ppm(path):
