@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include "clock_map.h"
+#include "inbound_stream.h"
 #include "wire/deframer.h"
 #include "wire/handshake.h"
 #include "wire/messages.h"
 
 #include <cstdint>
 #include <map>
+#include <memory>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -15,7 +19,8 @@ namespace spice_overlay {
 /// The client's side of the conversation on one port: handshake, streams, credit, clock. No input or output of its own:
 /// bytes from the port go into feed(), bytes for the port come out of Listener::transmit(), time comes in as a parameter
 /// (ns of the local CLOCK_MONOTONIC). One thread. Everything that comes in is hostile until checked here: the Listener sees
-/// checked messages of live streams only.
+/// checked messages of live streams only, and may call the session back, except for feed(), tick(), port_opened() and
+/// port_closed().
 class Session {
 public:
     class Listener {
@@ -43,7 +48,8 @@ public:
     void feed(std::span<const std::uint8_t> bytes, std::int64_t now);
 
     /// Does what is due (HELLO again, ping, feedback at 4 Hz); returns when it wants to be called next, or a negative value
-    /// when nothing is scheduled (an idle or paused session causes no wake-ups).
+    /// when nothing is scheduled (an idle or paused session causes no wake-ups). Any other call may bring that forward: call
+    /// this after each of them, or after a batch.
     [[nodiscard]] std::int64_t tick(std::int64_t now);
 
     /// The decoder is through with the oldest `units` access units of the stream: gives credit back.
@@ -59,7 +65,7 @@ public:
 
     /// Guest CLOCK_MONOTONIC ns to local CLOCK_MONOTONIC ns, from the ping exchange with the smallest round trip among the
     /// recent ones; before the first pong, from the arrival of the first access unit.
-    [[nodiscard]] std::int64_t to_local(std::int64_t guest_time) const;
+    [[nodiscard]] std::int64_t to_local(std::int64_t guest_time) const { return clock_.to_local(guest_time); }
 
     struct Counters {
         std::uint64_t wire_bytes = 0;      ///< received on the port, everything counted
@@ -68,14 +74,78 @@ public:
         std::uint64_t geometry_messages = 0;
         std::uint64_t protocol_errors = 0;
         std::uint64_t stale_units = 0; ///< of an old epoch or of no stream
+        std::uint64_t units_before_key = 0; ///< dropped after need_key()
+        std::uint64_t restarts = 0;    ///< of the conversation, by this side, after bytes that made no sense
         std::uint64_t max_in_flight = 0; ///< bytes granted and not yet received, largest seen
     };
     [[nodiscard]] const Counters &counters() const { return counters_; }
 
 private:
+    static constexpr std::size_t kMaxUnopened = 16;    // streams whose geometry is kept before STREAM_OPEN
+    static constexpr std::uint32_t kUsedSpan = 256;    // identifiers that are remembered below the largest
+
+    struct Entry {
+        Entry(const wire::StreamOpen &open, InboundStream::Budget &budget) : stream(open, budget) {}
+        InboundStream stream;
+        wire::Feedback feedback;      ///< decode_us aside
+        std::uint64_t decode_ns = 0;  ///< since the last feedback, of decode_count units
+        std::uint32_t decode_count = 0;
+        bool feedback_due = false;
+        std::int64_t last_feedback = 0; ///< 0: none in this epoch
+        bool credit_due = true;
+    };
+    using Streams = std::map<std::uint32_t, std::unique_ptr<Entry>>;
+    class Batch;
+
+    void receive(const wire::Hello &hello);
+    void receive(const wire::Ping &ping);
+    void receive(const wire::Pong &pong);
+    void receive(const wire::StreamOpen &open);
+    void receive(const wire::AccessUnit &unit);
+    void receive(const wire::AccessUnitChunk &chunk);
+    void receive(const wire::Geometry &geometry);
+    void receive(const wire::PlayState &state);
+    void receive(const wire::StreamClose &close);
+    template <typename Other>
+    void receive(const Other &) // only clients send these
+    {
+    }
+    [[nodiscard]] wire::Reason refuse(const wire::StreamOpen &open) const;
+    void take(std::uint32_t id, Entry &entry, const InboundStream::Received &received);
+    void pass(Entry &entry, const wire::Geometry &geometry);
+
+    Entry *find(std::uint32_t stream);
+    [[nodiscard]] bool used(std::uint32_t stream) const;
+    bool remove(std::uint32_t stream);
+    void fail(std::uint32_t stream, wire::Reason reason);
+    void end_all(wire::Reason reason);
+    void begin(std::uint64_t nonce);
+    void restart();
+    void send(const wire::Message &message) { wire::encode(message, out_); }
+
+    const wire::Hello hello_;
+    Listener &listener_;
     wire::Handshake handshake_;
+    wire::Deframer deframer_;
     Counters counters_;
-    // The rest is the implementer's.
+    bool open_ = false;
+    std::int64_t now_ = 0;
+
+    InboundStream::Budget budget_;
+    Streams streams_;
+    std::vector<std::unique_ptr<Entry>> ended_; ///< what they lend is still in use until the outermost call returns
+    std::map<std::uint32_t, wire::Geometry> unopened_;
+    std::set<std::uint32_t> used_;
+    std::uint32_t largest_used_ = 0;
+
+    ClockMap clock_;
+    unsigned first_pings_ = 0; ///< of the burst, still to be sent
+    std::int64_t next_ping_ = 0;
+    std::int64_t next_hello_ = 0;
+    std::int64_t incomplete_since_ = -1; ///< when the message that is not whole began to come
+
+    std::vector<std::uint8_t> out_;
+    int depth_ = 0; ///< of public calls, which nest when the Listener calls back
 };
 
 } // namespace spice_overlay
