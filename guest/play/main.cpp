@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// spice-overlay-play: sends the compressed video of files through a SPICE port, the guest's side of docs/protocol.md.
+
+#include "geometry_feed.h"
+#include "media_source.h"
+#include "player.h"
+#include "port.h"
+#include "statistics.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+using namespace spice_overlay;
+using namespace spice_overlay::play;
+
+namespace {
+
+constexpr int kOk = 0, kFailed = 1, kUsage = 2, kRefused = 3;
+constexpr char kProgram[] = "spice-overlay-play";
+
+constexpr char kHelp[] =
+    "usage: spice-overlay-play FILE... --port PATH [OPTION]...\n"
+    "Sends the compressed video of each FILE through a SPICE port; the client decodes and shows it.\n"
+    "\n"
+    "  --port PATH            the port: a virtio port, a pty, or a unix socket to connect to\n"
+    "  --geometry-from FD|SOCKET\n"
+    "                         take places, and open, close, pause, resume and seek, as lines from an\n"
+    "                         open descriptor or a unix socket\n"
+    "  --rect X,Y,W,H         show it there, in guest pixels (default: at 0,0 in its own size)\n"
+    "  --loop                 begin anew at the end\n"
+    "  --stats FILE           write counters to FILE at the end, as JSON\n"
+    "  --quiet                no status line\n"
+    "  --help, --version\n"
+    "\n"
+    "Exit status: 0 played or ended by a signal, 1 failed, 2 wrong usage, 3 refused by the client.\n";
+
+struct Arguments {
+    std::vector<std::string> files;
+    std::string port;
+    std::string geometry_from;
+    std::optional<wire::Rect> rect;
+    std::string stats;
+    bool loop = false;
+    bool quiet = false;
+};
+
+int fail(int status, const std::string &message)
+{
+    std::fprintf(stderr, "%s: %s\n", kProgram, message.c_str());
+    return status;
+}
+
+int usage(const std::string &message)
+{
+    return fail(kUsage, message + "; see --help");
+}
+
+/// Negative: go on; otherwise the program's exit status.
+int parse(int argc, char **argv, Arguments &arguments)
+{
+    enum { kPort = 1, kGeometryFrom, kRect, kLoop, kStats, kQuiet, kHelpOption, kVersion };
+    static const option kOptions[] = {
+        {"port", required_argument, nullptr, kPort},
+        {"geometry-from", required_argument, nullptr, kGeometryFrom},
+        {"rect", required_argument, nullptr, kRect},
+        {"loop", no_argument, nullptr, kLoop},
+        {"stats", required_argument, nullptr, kStats},
+        {"quiet", no_argument, nullptr, kQuiet},
+        {"help", no_argument, nullptr, kHelpOption},
+        {"version", no_argument, nullptr, kVersion},
+        {},
+    };
+    opterr = 0;
+    for (int given; (given = getopt_long(argc, argv, ":", kOptions, nullptr)) != -1;) {
+        switch (given) {
+        case kPort:
+            arguments.port = optarg;
+            break;
+        case kGeometryFrom:
+            arguments.geometry_from = optarg;
+            break;
+        case kRect: {
+            auto rect = parse_rect(optarg);
+            if (!rect)
+                return usage("--rect: " + rect.error().message);
+            arguments.rect = rect.value();
+            break;
+        }
+        case kLoop:
+            arguments.loop = true;
+            break;
+        case kStats:
+            arguments.stats = optarg;
+            break;
+        case kQuiet:
+            arguments.quiet = true;
+            break;
+        case kHelpOption:
+            std::fputs(kHelp, stdout);
+            return kOk;
+        case kVersion:
+            std::printf("%s %s\n", kProgram, SPICE_OVERLAY_VERSION);
+            return kOk;
+        case ':':
+            return usage(std::string(argv[optind - 1]) + " wants a value");
+        default:
+            return usage(std::string("unknown option ") + argv[optind - 1]);
+        }
+    }
+    arguments.files.assign(argv + optind, argv + argc);
+    if (arguments.files.empty())
+        return usage("no FILE given");
+    if (arguments.port.empty())
+        return usage("no --port given");
+    if (arguments.rect && !arguments.geometry_from.empty())
+        return usage("--rect and --geometry-from exclude each other");
+    return -1;
+}
+
+Result<UniqueFd> open_geometry(const std::string &from)
+{
+    int number = -1;
+    auto [end, error] = std::from_chars(from.data(), from.data() + from.size(), number);
+    if (error != std::errc{} || end != from.data() + from.size()) {
+        auto fd = connect_unix(from, false);
+        if (!fd)
+            return Error{"--geometry-from: " + fd.error().message};
+        return fd;
+    }
+    UniqueFd fd(number < 0 ? -1 : fcntl(number, F_DUPFD_CLOEXEC, 3));
+    if (!fd.valid())
+        return Error{"--geometry-from: " + from + " is not an open descriptor"};
+    return fd;
+}
+
+/// Where a picture goes that nobody has placed: at the origin, in its own size, turned and with square pixels.
+wire::Rect natural_rect(const wire::StreamOpen &video)
+{
+    std::uint64_t width = std::uint64_t{video.coded_width} * video.aspect_num / video.aspect_den;
+    std::uint64_t height = video.coded_height;
+    if (video.rotation % 180 == 90)
+        std::swap(width, height);
+    auto fit = [](std::uint64_t side) {
+        return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(side, 1, wire::kMaxCoordinate));
+    };
+    return {0, 0, fit(width), fit(height)};
+}
+
+UniqueFd take_signals()
+{
+    std::signal(SIGPIPE, SIG_IGN);
+    sigset_t set;
+    sigemptyset(&set);
+    for (int signal : {SIGINT, SIGTERM, SIGHUP})
+        sigaddset(&set, signal);
+    sigprocmask(SIG_BLOCK, &set, nullptr);
+    return UniqueFd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+int play_files(const Arguments &arguments)
+{
+    std::vector<std::unique_ptr<MediaSource>> sources;
+    for (const std::string &file : arguments.files) {
+        auto source = MediaSource::open(file);
+        if (!source)
+            return fail(kFailed, source.error().message);
+        sources.push_back(std::move(source).value());
+    }
+
+    Player::Options options;
+    options.port = arguments.port;
+    options.loop = arguments.loop;
+    options.status_line = !arguments.quiet && isatty(STDERR_FILENO);
+    if (!arguments.geometry_from.empty()) {
+        auto geometry = open_geometry(arguments.geometry_from);
+        if (!geometry)
+            return fail(kFailed, geometry.error().message);
+        options.geometry = std::move(geometry).value();
+    }
+    bool placed_by_others = options.geometry.has_value();
+
+    Player player(std::move(options));
+    for (std::size_t i = 0; i < sources.size(); i++) {
+        std::optional<wire::Rect> place;
+        if (!placed_by_others)
+            place = arguments.rect ? *arguments.rect : natural_rect(sources[i]->description());
+        player.add(arguments.files[i], std::move(sources[i]), place);
+    }
+    if (Status status = player.open(); !status)
+        return fail(kFailed, status.error().message);
+
+    UniqueFd signals = take_signals();
+    Player::End end = player.run(signals.get());
+    if (!arguments.stats.empty())
+        if (Status status = write_file(arguments.stats, statistics_json(player)); !status)
+            return fail(kFailed, status.error().message);
+    switch (end) {
+    case Player::End::kDone:
+        return kOk;
+    case Player::End::kRefused:
+        return kRefused;
+    case Player::End::kFailed:
+        return fail(kFailed, arguments.port + ": the port and the geometry's source are gone");
+    }
+    return kFailed;
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+    Arguments arguments;
+    int status = parse(argc, argv, arguments);
+    return status >= 0 ? status : play_files(arguments);
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "portclient/wire/messages.h"
+
+#include <cstdint>
+#include <deque>
+#include <span>
+#include <vector>
+
+namespace spice_overlay::play {
+
+/// What goes into the port next, message by message: control messages in their order, and only when there is none, data.
+/// A message that has begun is finished before another one begins. No input or output of its own.
+class Outbox {
+public:
+    /// Queues a control message. A newer geometry takes the place of the same stream's older one that has not begun.
+    void control(const wire::Message &message);
+
+    /// What is to be written next, borrowed until the next call; empty when there is nothing. `more(out)` fills `out` with the
+    /// next data message or returns false.
+    template <typename More>
+    [[nodiscard]] std::span<const std::uint8_t> front(More &&more)
+    {
+        if (written_ == current_.size()) {
+            current_.clear();
+            written_ = 0;
+            if (!take_control() && !more(current_))
+                current_.clear();
+        }
+        return std::span<const std::uint8_t>(current_).subspan(written_);
+    }
+
+    void wrote(std::size_t bytes) { written_ += bytes; }
+
+    /// Forgets what has not begun: the conversation begins anew on the same port.
+    void forget() { control_.clear(); }
+
+    /// Forgets everything: the port is gone, with half a message perhaps.
+    void clear();
+
+    [[nodiscard]] bool has_control() const { return !control_.empty(); }
+
+private:
+    bool take_control();
+
+    struct Entry {
+        std::uint32_t geometry_of; ///< stream, or 0
+        std::vector<std::uint8_t> bytes;
+    };
+    std::deque<Entry> control_;
+    std::vector<std::uint8_t> current_;
+    std::size_t written_ = 0;
+};
+
+} // namespace spice_overlay::play

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "geometry_feed.h"
+#include "port.h"
+#include "portclient/base/result.h"
+#include "portclient/base/unique_fd.h"
+#include "portclient/wire/deframer.h"
+#include "portclient/wire/handshake.h"
+#include "track.h"
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace spice_overlay::play {
+
+/// Plays tracks through a port: the program's one loop over port, geometry socket, signals and time. One thread.
+class Player {
+public:
+    struct Options {
+        std::string port;
+        std::optional<UniqueFd> geometry; ///< lines as geometry_feed.h says
+        bool loop = false;
+        bool status_line = false; ///< on standard error, while something plays
+    };
+
+    explicit Player(Options options);
+
+    /// `place`: where it is shown until the geometry socket says otherwise. Before run().
+    void add(std::string name, std::unique_ptr<UnitSource> source, std::optional<wire::Rect> place);
+
+    /// Opens the port; what fails here is for a person to mend.
+    [[nodiscard]] Status open();
+
+    enum class End { kDone, kRefused, kFailed };
+    /// Until everything has been played, refused, or a signal (from `signal_fd`, a signalfd) ends it.
+    [[nodiscard]] End run(int signal_fd);
+
+    struct Counters {
+        std::uint64_t wire_bytes = 0; ///< written to the port
+        std::uint64_t reconnects = 0; ///< conversations after the first
+        std::uint64_t port_losses = 0;
+        std::uint64_t protocol_errors = 0;
+    };
+    [[nodiscard]] const Counters &counters() const { return counters_; }
+    [[nodiscard]] const std::deque<Track> &tracks() const { return tracks_; }
+
+private:
+    enum class Link { kUp, kAbsent, kLost };
+
+    void begin_conversation(std::int64_t now);
+    void drop_conversation();
+    void link_failed(Port::Outcome outcome, std::int64_t now);
+    void retry_link(std::int64_t now);
+    void send_hello(std::int64_t now);
+    void read_port(std::int64_t now);
+    void write_port(std::int64_t now);
+    void read_geometry(std::int64_t now);
+    void receive(const wire::Message &message, std::int64_t now);
+    void take(const wire::Hello &hello, std::int64_t now);
+    void take(const wire::Ping &ping, std::int64_t now);
+    template <typename M>
+    void take(const M &message, std::int64_t now);
+    void feed_line(std::string_view line, std::int64_t now);
+    void refuse(Track &track, const char *what, wire::Reason reason);
+    void tick(std::int64_t now);
+    void report(std::int64_t now);
+    void stop(wire::Reason reason);
+    void wait(int signal_fd, std::int64_t until);
+    [[nodiscard]] std::int64_t next_wake(std::int64_t now) const;
+    [[nodiscard]] std::optional<End> finished() const;
+    [[nodiscard]] bool playing() const;
+    [[nodiscard]] Track *find(std::uint32_t stream);
+    void say(const std::string &text);
+
+    Options options_;
+    Conversation conversation_;
+    std::deque<Track> tracks_;
+    std::vector<bool> complained_; ///< of each track: what its source had to complain about was said
+    wire::Handshake handshake_;
+    wire::Deframer deframer_;
+    LineReader lines_;
+    std::optional<Port> port_;
+    Link link_ = Link::kLost;
+    std::int64_t retry_at_ = 0;   ///< while the link is not up
+    std::int64_t hello_at_ = 0;   ///< when to ask again, until established
+    std::int64_t mid_message_since_ = -1;
+    bool write_blocked_ = false;  ///< the port takes nothing until poll() says so
+    bool more_to_write_ = false;
+    bool had_conversation_ = false;
+    bool had_geometry_ = false;
+    bool stopping_ = false;
+    std::size_t next_track_ = 0;  ///< whose turn it is to send data
+    int feed_errors_ = 0;
+    Counters counters_;
+
+    // The status line.
+    std::int64_t report_at_ = 0;
+    std::int64_t reported_at_ = 0;
+    std::uint64_t reported_units_ = 0;
+    std::uint64_t reported_bytes_ = 0;
+    bool reported_playing_ = false;
+    bool line_shown_ = false;
+};
+
+[[nodiscard]] std::int64_t monotonic_now(); ///< ns of CLOCK_MONOTONIC
+
+} // namespace spice_overlay::play

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "player.h"
+#include "portclient/base/result.h"
+
+#include <string>
+
+namespace spice_overlay::play {
+
+/// What `--stats` writes at the end: one JSON object, described in the man page.
+[[nodiscard]] std::string statistics_json(const Player &player);
+
+[[nodiscard]] Status write_file(const std::string &path, const std::string &text);
+
+} // namespace spice_overlay::play

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "stream_sender.h"
+
+#include <algorithm>
+
+namespace spice_overlay::play {
+
+void StreamSender::grant(std::uint64_t bytes, std::uint32_t units)
+{
+    byte_limit_ = std::max(byte_limit_, bytes);
+    unit_limit_ = std::max(unit_limit_, units);
+}
+
+void StreamSender::push(Unit unit, std::int64_t pts, std::int64_t came)
+{
+    waiting_.push_back({std::move(unit), pts, came});
+    Waiting &last = waiting_.back();
+    if (last.unit.data.empty() || last.unit.data.size() > wire::kMaxAccessUnit) {
+        drop(last);
+        waiting_.pop_back();
+    }
+    trim();
+}
+
+void StreamSender::drop(const Waiting &waiting)
+{
+    counters_.dropped++;
+    if (!waiting.unit.droppable)
+        needs_key_ = gap_ = true;
+}
+
+bool StreamSender::may_begin(const Waiting &next) const
+{
+    // A unit larger than all the credit there ever is could not wait for the whole of it: it begins with the first chunk.
+    return units_left() > 0 && bytes_left() >= std::min(next.unit.data.size(), wire::kChunkPayload);
+}
+
+/// Leaves out what cannot be decoded since something before it was left out.
+void StreamSender::trim()
+{
+    while (!waiting_.empty()) {
+        const Waiting &front = waiting_.front();
+        // What is shown before the key unit that the stream resumed with refers to what was left out.
+        bool leading = !front.unit.key && front.pts < resumed_at_;
+        if (front.unit.key || (!needs_key_ && !leading))
+            return;
+        counters_.dropped++; // the key unit's own discontinuity stands for these
+        waiting_.pop_front();
+    }
+}
+
+void StreamSender::settle(std::int64_t now)
+{
+    trim();
+    if (waiting_.size() > 1) {
+        auto newest = std::prev(waiting_.end());
+        waiting_.erase(std::remove_if(waiting_.begin(), newest,
+                                      [this](const Waiting &waiting) {
+                                          if (waiting.unit.droppable)
+                                              drop(waiting);
+                                          return waiting.unit.droppable;
+                                      }),
+                       newest);
+    }
+    while (!waiting_.empty() && now - waiting_.front().came >= kPatience) {
+        drop(waiting_.front());
+        waiting_.pop_front();
+        trim();
+    }
+}
+
+bool StreamSender::next_message(std::vector<std::uint8_t> &out)
+{
+    if (at_ == ends_.size()) {
+        trim();
+        if (waiting_.empty() || !may_begin(waiting_.front()))
+            return false;
+        begin(waiting_.front());
+        waiting_.pop_front();
+    }
+    std::size_t payload = std::min(unit_bytes_, wire::kChunkPayload);
+    if (payload > bytes_left())
+        return false;
+    auto from = messages_.begin() + static_cast<std::ptrdiff_t>(at_ ? ends_[at_ - 1] : 0);
+    out.assign(from, messages_.begin() + static_cast<std::ptrdiff_t>(ends_[at_]));
+    at_++;
+    unit_bytes_ -= payload;
+    sent_bytes_ += payload;
+    counters_.bytes += payload;
+    return true;
+}
+
+void StreamSender::begin(const Waiting &next)
+{
+    wire::AccessUnit unit;
+    unit.stream = stream_;
+    unit.serial = sent_units_;
+    unit.epoch = epoch_;
+    unit.pts = next.pts;
+    unit.data = next.unit.data;
+    unit.total_size = static_cast<std::uint32_t>(next.unit.data.size());
+    bool gap = (gap_ && sent_units_ > 0) || next.unit.discontinuity;
+    unit.flags = static_cast<std::uint16_t>((next.unit.key ? wire::kKey : 0) | (gap ? wire::kDiscontinuity : 0)
+                                            | (next.unit.droppable ? wire::kDroppable : 0));
+    if (next.unit.key) {
+        counters_.keys++;
+        resumed_at_ = needs_key_ || gap ? next.pts : INT64_MIN;
+    }
+    needs_key_ = gap_ = false;
+    counters_.sent++;
+    sent_units_++;
+    messages_.clear();
+    ends_.clear();
+    at_ = 0;
+    unit_bytes_ = next.unit.data.size();
+    wire::encode_access_unit(unit, messages_, ends_, &previous_);
+}
+
+std::int64_t StreamSender::deadline() const
+{
+    return waiting_.empty() ? -1 : waiting_.front().came + kPatience;
+}
+
+void StreamSender::restart_at_key()
+{
+    waiting_.clear();
+    needs_key_ = gap_ = true;
+}
+
+void StreamSender::flush(std::uint32_t epoch)
+{
+    restart_at_key();
+    epoch_ = epoch;
+    ends_.clear();
+    at_ = unit_bytes_ = 0;
+}
+
+} // namespace spice_overlay::play
