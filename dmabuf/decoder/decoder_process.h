@@ -79,7 +79,10 @@ public:
     [[nodiscard]] bool send(const wire::AccessUnit &unit);
     void release(std::uint32_t slot); ///< the compositor and the presenter are through with the frame
     void flush(std::uint32_t epoch);  ///< forget everything before; frames of older epochs are dropped in dispatch()
-    [[nodiscard]] int pid() const;
+    /// No unit follows for now: brings out the pictures that wait for later ones (reordering, frame threads). Decoding goes on
+    /// at the next key unit only.
+    void drain();
+    [[nodiscard]] int pid() const; ///< -1 after failed()
 
 private:
     struct Private;

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "codec.h"
+
+extern "C" {
+#include <libavutil/imgutils.h>
+}
+
+#include <cstring>
+
+namespace spice_overlay {
+
+namespace {
+
+constexpr unsigned kPatience = 60;           ///< units without a picture; reference and field delays stay below 48
+constexpr unsigned kUnsupportedPatience = 3; ///< units that FFmpeg says it has no code for, before the first picture
+constexpr int kPicturesPerUnit = 64;
+
+/// Wide enough that half of it, the chroma stride, suits GPUs that import the memory.
+constexpr std::uint32_t kStrideAlignment = 512;
+
+AVCodecID codec_id(std::uint16_t codec)
+{
+    switch (static_cast<wire::Codec>(codec)) {
+    case wire::Codec::kH264:
+        return AV_CODEC_ID_H264;
+    case wire::Codec::kHevc:
+        return AV_CODEC_ID_HEVC;
+    case wire::Codec::kVp8:
+        return AV_CODEC_ID_VP8;
+    case wire::Codec::kVp9:
+        return AV_CODEC_ID_VP9;
+    case wire::Codec::kAv1:
+        return AV_CODEC_ID_AV1;
+    case wire::Codec::kMpeg2:
+        return AV_CODEC_ID_MPEG2VIDEO;
+    case wire::Codec::kMjpeg:
+        return AV_CODEC_ID_MJPEG;
+    }
+    return AV_CODEC_ID_NONE;
+}
+
+/// Null when this build of FFmpeg has none in software: its own AV1 decoder is for hardware only.
+const AVCodec *find_decoder(std::uint16_t codec)
+{
+    const AVCodec *found = avcodec_find_decoder(codec_id(codec));
+    return found && std::strcmp(found->name, "av1") != 0 ? found : nullptr;
+}
+
+bool too_large(std::int64_t width, std::int64_t height)
+{
+    return width > wire::kMaxCodedSide || height > wire::kMaxCodedSide || width * height > wire::kMaxCodedArea;
+}
+
+std::string error_text(int error)
+{
+    char text[AV_ERROR_MAX_STRING_SIZE] = {};
+    av_strerror(error, text, sizeof text);
+    return text;
+}
+
+/// Frame threads hold one picture less than there are threads back until more units come: they make the picture on a pause,
+/// and everything before it, late by as much. Worth it only where one core would not keep up.
+bool needs_frame_threads(const ipc::Open &open)
+{
+    const double rate = open.frame_rate_num ? static_cast<double>(open.frame_rate_num) / std::max(open.frame_rate_den, 1u) : 30;
+    return static_cast<double>(open.coded_width) * open.coded_height * rate > 1920.0 * 1088 * 31;
+}
+
+} // namespace
+
+std::optional<Failure> VideoCodec::start(std::span<const std::uint8_t> extradata)
+{
+    const AVCodec *codec = find_decoder(open_.codec);
+    if (!codec)
+        return Failure{wire::Reason::kUnsupportedCodec, "this FFmpeg has no decoder for the stream's codec"};
+    if (open_.coded_width == 0 || open_.coded_height == 0)
+        return Failure{wire::Reason::kBadParameters, "stream without a size"};
+    if (too_large(open_.coded_width, open_.coded_height))
+        return Failure{wire::Reason::kTooLarge, "stream of " + std::to_string(open_.coded_width) + "x" + std::to_string(open_.coded_height)};
+
+    packet_.reset(av_packet_alloc());
+    frame_.reset(av_frame_alloc());
+    context_.reset(avcodec_alloc_context3(codec));
+    if (!packet_ || !frame_ || !context_)
+        return Failure{wire::Reason::kNoResources, "out of memory"};
+    AVCodecContext &context = *context_;
+    if (!extradata.empty()) {
+        context.extradata = static_cast<std::uint8_t *>(av_mallocz(extradata.size() + AV_INPUT_BUFFER_PADDING_SIZE));
+        if (!context.extradata)
+            return Failure{wire::Reason::kNoResources, "out of memory"};
+        std::memcpy(context.extradata, extradata.data(), extradata.size());
+        context.extradata_size = static_cast<int>(extradata.size());
+    }
+    context.width = static_cast<int>(open_.coded_width);
+    context.height = static_cast<int>(open_.coded_height);
+    context.opaque = this;
+    context.get_buffer2 = &VideoCodec::get_buffer;
+    context.apply_cropping = 0; // the compositor crops
+    context.thread_count = static_cast<int>(open_.threads);
+    const bool frame_threads = needs_frame_threads(open_);
+    context.thread_type = frame_threads ? FF_THREAD_FRAME : FF_THREAD_SLICE;
+    if (codec->id == AV_CODEC_ID_AV1 && !frame_threads)
+        context.flags |= AV_CODEC_FLAG_LOW_DELAY; // to dav1d: tile threads only
+#if LIBAVCODEC_VERSION_MAJOR < 60
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    context.thread_safe_callbacks = 1;
+#pragma GCC diagnostic pop
+#endif
+    if (const int error = avcodec_open2(&context, codec, nullptr); error < 0) {
+        const bool unsupported = error == AVERROR_PATCHWELCOME || error == AVERROR(ENOSYS);
+        return Failure{unsupported ? wire::Reason::kUnsupportedProfile : wire::Reason::kBadParameters,
+                       std::string("cannot start FFmpeg's ") + codec->name + " decoder: " + error_text(error)};
+    }
+    return std::nullopt;
+}
+
+std::optional<ImageLayout> VideoCodec::layout(std::uint32_t fourcc, int width, int height)
+{
+    int alignment[AV_NUM_DATA_POINTERS] = {};
+    avcodec_align_dimensions2(context_.get(), &width, &height, alignment);
+    width = FFALIGN(width, 2);
+    height = FFALIGN(height, 2);
+    return shm_layout(fourcc, static_cast<std::uint32_t>(width), static_cast<std::uint32_t>(height),
+                      FFALIGN(static_cast<std::uint32_t>(width), kStrideAlignment));
+}
+
+int VideoCodec::get_buffer(AVCodecContext *context, AVFrame *frame, int flags)
+{
+    auto &self = *static_cast<VideoCodec *>(context->opaque);
+    if (too_large(frame->width, frame->height)) {
+        self.too_large_ = true;
+        return AVERROR(EINVAL);
+    }
+    const std::uint32_t fourcc = self.rule_.fourcc(*frame);
+    if (fourcc == 0 || (context->codec->capabilities & AV_CODEC_CAP_DR1) == 0)
+        return avcodec_default_get_buffer2(context, frame, flags);
+
+    const auto layout = self.layout(fourcc, frame->width, frame->height);
+    FramePool::Slot *slot = layout ? self.pool_.acquire(*layout) : nullptr;
+    if (!slot) {
+        self.starved_ = true;
+        return AVERROR(ENOMEM);
+    }
+    const auto free = [](void *opaque, std::uint8_t *) {
+        auto *done = static_cast<FramePool::Slot *>(opaque);
+        done->pool->codec_done(*done);
+    };
+    frame->buf[0] = av_buffer_create(slot->memory.data(), slot->memory.size(), free, slot, 0);
+    if (!frame->buf[0]) {
+        self.pool_.codec_done(*slot);
+        return AVERROR(ENOMEM);
+    }
+    for (unsigned i = 0; i < layout->plane_count; ++i) {
+        frame->data[i] = slot->memory.data() + layout->planes[i].offset;
+        frame->linesize[i] = static_cast<int>(layout->planes[i].stride);
+    }
+    frame->extended_data = frame->data;
+    return 0;
+}
+
+std::optional<Failure> VideoCodec::decode(const Unit &unit, const std::function<void(AVFrame &)> &sink)
+{
+    // Not reference-counted: FFmpeg copies the unit and pads it, and the ring has it back at once.
+    packet_->data = const_cast<std::uint8_t *>(unit.data.data());
+    packet_->size = static_cast<int>(unit.data.size());
+    packet_->pts = unit.pts;
+    packet_->dts = AV_NOPTS_VALUE;
+    packet_->flags = unit.key ? AV_PKT_FLAG_KEY : 0;
+
+    pictures_ = 0;
+    int error = avcodec_send_packet(context_.get(), packet_.get());
+    const int later = receive(sink);
+    av_packet_unref(packet_.get());
+    if (error >= 0)
+        error = later;
+    return judge(unit.key, error);
+}
+
+/// Takes all pictures that are ready. Returns 0, or the last error.
+int VideoCodec::receive(const std::function<void(AVFrame &)> &sink)
+{
+    int last_error = 0;
+    for (int i = 0; i < kPicturesPerUnit; ++i) {
+        const int error = avcodec_receive_frame(context_.get(), frame_.get());
+        if (error == AVERROR(EAGAIN) || error == AVERROR_EOF)
+            break;
+        if (error < 0) {
+            last_error = error;
+            continue;
+        }
+        if (too_large(frame_->width, frame_->height)) {
+            too_large_ = true;
+        } else {
+            ++pictures_;
+            sink(*frame_);
+        }
+        av_frame_unref(frame_.get());
+    }
+    return last_error;
+}
+
+std::optional<Failure> VideoCodec::judge(bool key, int error)
+{
+    if (too_large_)
+        return Failure{wire::Reason::kTooLarge, "picture larger than " + std::to_string(wire::kMaxCodedSide) + " pixels a side or " +
+                                                    std::to_string(wire::kMaxCodedArea) + " in all"};
+    seen_key_ = seen_key_ || key;
+    if (pictures_ > 0) {
+        fruitless_ = 0;
+        unsupported_ = 0;
+        ever_decoded_ = true;
+        starved_ = false;
+        return std::nullopt;
+    }
+    if (error == AVERROR_PATCHWELCOME || error == AVERROR(ENOSYS))
+        ++unsupported_;
+    if (!ever_decoded_ && unsupported_ >= kUnsupportedPatience)
+        return Failure{wire::Reason::kUnsupportedProfile, "FFmpeg has no code for this kind of " + std::string(context_->codec->name)};
+    // Before the first key frame, silence is what a decoder owes us.
+    if (error < 0 || seen_key_)
+        ++fruitless_;
+    if (fruitless_ < kPatience)
+        return std::nullopt;
+    if (starved_)
+        return Failure{wire::Reason::kNoResources, "the stream needs more frames at once than there is memory for"};
+    return Failure{wire::Reason::kDecoderFailed, "no picture in " + std::to_string(kPatience) + " access units" +
+                                                     (error < 0 ? ": " + error_text(error) : std::string())};
+}
+
+void VideoCodec::drain(const std::function<void(AVFrame &)> &sink)
+{
+    if (avcodec_send_packet(context_.get(), nullptr) >= 0)
+        receive(sink);
+    flush();
+}
+
+void VideoCodec::flush()
+{
+    avcodec_flush_buffers(context_.get());
+    fruitless_ = 0;
+    seen_key_ = false;
+}
+
+std::string list_codecs()
+{
+    std::string lines;
+    for (std::uint16_t number = 1; codec_id(number) != AV_CODEC_ID_NONE; ++number) {
+        if (const AVCodec *codec = find_decoder(number))
+            lines += std::to_string(number) + " " + std::to_string(wire::kMaxCodedSide) + " " + std::to_string(wire::kMaxCodedSide) + " " +
+                     codec->name + "\n";
+    }
+    return lines;
+}
+
+} // namespace spice_overlay

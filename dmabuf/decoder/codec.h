@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "colour.h"
+#include "frame_pool.h"
+
+extern "C" {
+#include <libavcodec/avcodec.h>
+}
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace spice_overlay {
+
+/// Why a stream cannot go on.
+struct Failure {
+    wire::Reason reason = wire::Reason::kDecoderFailed;
+    std::string why;
+};
+
+/// FFmpeg's decoder of one stream, decoding into the pool's memory whatever can be shown as it is. One thread outside;
+/// FFmpeg's own inside.
+class VideoCodec {
+public:
+    VideoCodec(const ipc::Open &open, FramePool &pool) : open_(open), pool_(pool), rule_(open) {}
+
+    [[nodiscard]] std::optional<Failure> start(std::span<const std::uint8_t> extradata);
+
+    struct Unit {
+        std::span<const std::uint8_t> data;
+        std::int64_t pts = 0;
+        bool key = false;
+    };
+    /// Decodes one access unit and calls `sink(AVFrame &)` for each picture that comes out, in order of presentation. Damaged
+    /// units are skipped; a failure comes only when nothing can be decoded any more.
+    [[nodiscard]] std::optional<Failure> decode(const Unit &unit, const std::function<void(AVFrame &)> &sink);
+    /// Brings out the pictures that wait for later units. Decoding goes on at the next key unit.
+    void drain(const std::function<void(AVFrame &)> &sink);
+    void flush();
+
+    [[nodiscard]] const DirectRule &rule() const { return rule_; }
+
+    /// How a picture that is shown as it was decoded lies in memory.
+    [[nodiscard]] std::optional<ImageLayout> layout(std::uint32_t fourcc, int width, int height);
+
+private:
+    struct FreeContext {
+        void operator()(AVCodecContext *context) const { avcodec_free_context(&context); }
+    };
+    struct FreeFrame {
+        void operator()(AVFrame *frame) const { av_frame_free(&frame); }
+    };
+    struct FreePacket {
+        void operator()(AVPacket *packet) const { av_packet_free(&packet); }
+    };
+
+    static int get_buffer(AVCodecContext *context, AVFrame *frame, int flags);
+    int receive(const std::function<void(AVFrame &)> &sink);
+    [[nodiscard]] std::optional<Failure> judge(bool key, int error);
+
+    const ipc::Open open_;
+    FramePool &pool_;
+    const DirectRule rule_;
+    std::unique_ptr<AVPacket, FreePacket> packet_;
+    std::unique_ptr<AVFrame, FreeFrame> frame_;
+    std::unique_ptr<AVCodecContext, FreeContext> context_; ///< last: its threads use the rest
+
+    unsigned pictures_ = 0;        ///< that came out of the current unit
+    unsigned fruitless_ = 0;       ///< units since the last picture
+    unsigned unsupported_ = 0;     ///< of which FFmpeg has no code for
+    bool seen_key_ = false;        ///< since start or flush
+    bool ever_decoded_ = false;
+    std::atomic<bool> too_large_ = false; ///< set by FFmpeg's threads
+    std::atomic<bool> starved_ = false;
+};
+
+/// One line for each codec that this FFmpeg decodes: number, largest width, largest height (pixels).
+[[nodiscard]] std::string list_codecs();
+
+} // namespace spice_overlay

@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "decoder_process.h"
+
+#include "dmabuf/memfd.h"
+#include "ipc.h"
+#include "slot_table.h"
+#include "child.h"
+#include "unit_ring.h"
+
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <thread>
+
+namespace spice_overlay {
+
+namespace {
+
+constexpr std::size_t kRingSoftSize = 4u << 20; ///< what the ring keeps to, and keeps, while no unit needs more
+constexpr unsigned kBatch = 16;                 ///< messages read by one system call
+constexpr unsigned kBatchesPerDispatch = 4;     ///< then the caller's other work has its turn
+constexpr unsigned kReleaseBatch = 2; ///< releases that wait for a unit to travel with; below the least ipc::max_held()
+constexpr std::uint64_t kFramesPerUnit = 8; ///< a VP9 superframe holds as many
+
+/// One received packet, its descriptors already owned.
+struct Packet {
+    alignas(8) std::array<std::uint8_t, ipc::kMaxReply + 1> bytes; ///< one more than any message, to see that it is longer
+    std::size_t size = 0;
+    std::vector<UniqueFd> fds;
+    bool truncated = false;
+};
+
+/// Reads what is there. Negative: errno is set.
+int receive_batch(int socket, std::array<Packet, kBatch> &packets)
+{
+    // Room for more descriptors than any message has; the kernel drops what goes beyond and says so.
+    struct alignas(cmsghdr) Ancillary {
+        std::array<std::uint8_t, CMSG_SPACE(4 * sizeof(int))> bytes;
+    };
+    std::array<Ancillary, kBatch> ancillary;
+    std::array<iovec, kBatch> vectors;
+    std::array<mmsghdr, kBatch> headers{};
+    for (unsigned i = 0; i < kBatch; ++i) {
+        vectors[i] = {packets[i].bytes.data(), packets[i].bytes.size()};
+        headers[i].msg_hdr.msg_iov = &vectors[i];
+        headers[i].msg_hdr.msg_iovlen = 1;
+        headers[i].msg_hdr.msg_control = ancillary[i].bytes.data();
+        headers[i].msg_hdr.msg_controllen = ancillary[i].bytes.size();
+    }
+    const int count = ::recvmmsg(socket, headers.data(), kBatch, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, nullptr);
+    for (int i = 0; i < count; ++i) {
+        msghdr &header = headers[static_cast<std::size_t>(i)].msg_hdr;
+        Packet &packet = packets[static_cast<std::size_t>(i)];
+        packet.size = headers[static_cast<std::size_t>(i)].msg_len;
+        packet.truncated = (header.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0;
+        packet.fds.clear();
+        for (cmsghdr *part = CMSG_FIRSTHDR(&header); part; part = CMSG_NXTHDR(&header, part)) {
+            if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
+                continue;
+            const std::size_t fds = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+            for (std::size_t k = 0; k < fds; ++k) {
+                int fd = -1;
+                std::memcpy(&fd, CMSG_DATA(part) + k * sizeof fd, sizeof fd);
+                packet.fds.emplace_back(fd);
+            }
+        }
+    }
+    return count;
+}
+
+/// The struct in a packet, if it has exactly that size.
+template <typename T>
+std::optional<T> as(const Packet &packet)
+{
+    T message;
+    if (packet.size != sizeof message)
+        return std::nullopt;
+    std::memcpy(&message, packet.bytes.data(), sizeof message);
+    return message;
+}
+
+bool may_end_with(std::uint32_t reason)
+{
+    switch (static_cast<wire::Reason>(reason)) {
+    case wire::Reason::kUnsupportedCodec:
+    case wire::Reason::kUnsupportedProfile:
+    case wire::Reason::kTooLarge:
+    case wire::Reason::kBadParameters:
+    case wire::Reason::kDecoderFailed:
+    case wire::Reason::kNoResources:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/// Text for a log line out of a hostile array.
+std::string printable(const char *text, std::size_t size)
+{
+    std::string out(text, ::strnlen(text, size));
+    std::replace_if(out.begin(), out.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+    return out;
+}
+
+} // namespace
+
+struct DecoderProcess::Private {
+    Private(const Config &config, Listener &owner)
+        : listener(owner), slots(config.fourccs), ring(ipc::kRingSize, kRingSoftSize, ipc::kMaxUnits)
+    {
+    }
+
+    Listener &listener;
+    UniqueFd socket;
+    pid_t pid = -1; ///< -1: collected
+    Mapping ring_memory;
+    SlotTable slots;
+    UnitRing ring;
+
+    std::uint32_t epoch = 0;
+    std::uint64_t released = 0; ///< not told to the decoder yet
+    bool notice_due = false;    ///< something is to be said although no unit follows
+    bool drain_due = false;
+    bool failed = false;
+    std::uint64_t units_sent = 0;
+    std::uint64_t frames_seen = 0;
+    std::int64_t min_pts = std::numeric_limits<std::int64_t>::max(); ///< of this epoch's units
+    std::int64_t max_pts = std::numeric_limits<std::int64_t>::min();
+
+    bool transmit(ipc::Control &control);
+    void send_notice();
+    void end(wire::Reason reason, const std::string &why);
+    void end_by_itself();
+    [[nodiscard]] Status handle(Packet &packet);
+    [[nodiscard]] Status consumed(std::uint32_t units);
+    [[nodiscard]] Status handle_buffer(const ipc::Buffer &message, UniqueFd fd);
+    [[nodiscard]] Status handle_frame(const ipc::Frame &message);
+};
+
+// ---- to the decoder
+
+/// False: the socket is full, nothing was said. A peer that is gone counts as told: dispatch() will find out.
+bool DecoderProcess::Private::transmit(ipc::Control &control)
+{
+    control.epoch = epoch;
+    control.released = released;
+    ssize_t sent = -1;
+    do
+        sent = ::send(socket.get(), &control, sizeof control, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS))
+        return false;
+    released = 0;
+    notice_due = drain_due && control.head.kind == ipc::Kind::kUnit;
+    return true;
+}
+
+void DecoderProcess::Private::send_notice()
+{
+    ipc::Control notice;
+    notice.flags = drain_due ? ipc::kDrain : 0;
+    notice_due = !transmit(notice);
+    drain_due = drain_due && notice_due;
+}
+
+bool DecoderProcess::send(const wire::AccessUnit &unit)
+{
+    Private &p = *p_;
+    if (p.failed)
+        return true; // nobody will decode it; the owner knows by failed()
+    if (p.drain_due) // the unit must not overtake it
+        p.send_notice();
+    const auto offset = p.ring.put(unit.data.size());
+    if (!offset)
+        return false;
+    std::memcpy(p.ring_memory.data() + *offset, unit.data.data(), unit.data.size());
+
+    ipc::Control control;
+    control.head.kind = ipc::Kind::kUnit;
+    control.flags = unit.flags;
+    control.offset = *offset;
+    control.unit_size = static_cast<std::uint32_t>(unit.data.size());
+    control.pts = unit.pts;
+    if (!p.transmit(control)) {
+        p.ring.undo_put();
+        return false;
+    }
+    ++p.units_sent;
+    p.min_pts = std::min(p.min_pts, unit.pts);
+    p.max_pts = std::max(p.max_pts, unit.pts);
+    return true;
+}
+
+void DecoderProcess::release(std::uint32_t slot)
+{
+    Private &p = *p_;
+    if (!p.slots.release(slot))
+        return;
+    p.released |= std::uint64_t{1} << slot;
+    if (!p.failed && __builtin_popcountll(p.released) >= static_cast<int>(kReleaseBatch))
+        p.send_notice();
+}
+
+void DecoderProcess::flush(std::uint32_t epoch)
+{
+    Private &p = *p_;
+    if (epoch <= p.epoch)
+        return;
+    p.epoch = epoch;
+    p.min_pts = std::numeric_limits<std::int64_t>::max();
+    p.max_pts = std::numeric_limits<std::int64_t>::min();
+    if (!p.failed)
+        p.send_notice();
+}
+
+void DecoderProcess::drain()
+{
+    p_->drain_due = true;
+    if (!p_->failed)
+        p_->send_notice();
+}
+
+// ---- from the decoder
+
+void DecoderProcess::dispatch()
+{
+    Private &p = *p_;
+    std::array<Packet, kBatch> packets;
+    for (unsigned batch = 0; batch < kBatchesPerDispatch && !p.failed; ++batch) {
+        const int count = receive_batch(p.socket.get(), packets);
+        if (count < 0) {
+            if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+                p.end_by_itself();
+            break;
+        }
+        for (int i = 0; i < count && !p.failed; ++i) {
+            Packet &packet = packets[static_cast<std::size_t>(i)];
+            if (packet.size == 0)
+                p.end_by_itself();
+            else if (Status status = p.handle(packet); !status)
+                p.end(wire::Reason::kDecoderFailed, "the decoder process sent what it must not: " + status.error().message);
+        }
+        if (count < static_cast<int>(kBatch))
+            break;
+    }
+    if (p.notice_due && !p.failed)
+        p.send_notice();
+}
+
+Status DecoderProcess::Private::handle(Packet &packet)
+{
+    if (packet.truncated || packet.size < sizeof(ipc::Head))
+        return Error{"message of a wrong size"};
+    ipc::Head head;
+    std::memcpy(&head, packet.bytes.data(), sizeof head);
+    if (head.version != ipc::kVersion)
+        return Error{"version " + std::to_string(head.version) + " of the decoder protocol"};
+    if (head.size != packet.size)
+        return Error{"message of a wrong size"};
+    if (packet.fds.size() != (head.kind == ipc::Kind::kBuffer ? 1u : 0u))
+        return Error{std::to_string(packet.fds.size()) + " descriptors with a message"};
+
+    switch (head.kind) {
+    case ipc::Kind::kBuffer:
+        if (const auto message = as<ipc::Buffer>(packet))
+            return handle_buffer(*message, std::move(packet.fds.front()));
+        break;
+    case ipc::Kind::kFrame:
+        if (const auto message = as<ipc::Frame>(packet))
+            return handle_frame(*message);
+        break;
+    case ipc::Kind::kConsumed:
+        if (const auto message = as<ipc::Consumed>(packet)) {
+            if (message->consumed == 0)
+                return Error{"message that says nothing"};
+            return consumed(message->consumed);
+        }
+        break;
+    case ipc::Kind::kFailed:
+        if (const auto message = as<ipc::Failed>(packet)) {
+            if (!may_end_with(message->reason))
+                return Error{"failure with reason " + std::to_string(message->reason)};
+            end(static_cast<wire::Reason>(message->reason), printable(message->text, sizeof message->text));
+            return Success{};
+        }
+        break;
+    default:
+        return Error{"message of unknown kind " + std::to_string(static_cast<unsigned>(head.kind))};
+    }
+    return Error{"message of a wrong size"};
+}
+
+Status DecoderProcess::Private::consumed(std::uint32_t units)
+{
+    if (units == 0)
+        return Success{};
+    if (!ring.take(units))
+        return Error{"more access units used up than it was given"};
+    if (ring.units() == 0 && ring.high_water() > kRingSoftSize) {
+        // An oversized unit has been through: give its pages back.
+        ::madvise(ring_memory.data() + kRingSoftSize, ring_memory.size() - kRingSoftSize, MADV_REMOVE);
+        ring.reset_high_water();
+    }
+    listener.consumed(units);
+    return Success{};
+}
+
+Status DecoderProcess::Private::handle_buffer(const ipc::Buffer &message, UniqueFd fd)
+{
+    auto layout = slots.buffer(message, fd.get());
+    if (!layout)
+        return layout.error();
+    FrameBuffer buffer;
+    buffer.slot = message.slot;
+    buffer.fd = std::move(fd);
+    buffer.size = static_cast<std::size_t>(message.size);
+    buffer.fourcc = layout->fourcc;
+    buffer.width = layout->width;
+    buffer.height = layout->height;
+    for (unsigned i = 0; i < layout->plane_count; ++i)
+        buffer.planes[i] = {layout->planes[i].offset, layout->planes[i].stride};
+    listener.buffer(std::move(buffer));
+    return Success{};
+}
+
+Status DecoderProcess::Private::handle_frame(const ipc::Frame &message)
+{
+    if (message.epoch > epoch)
+        return Error{"frame of an epoch that has not begun"};
+    if (message.epoch == epoch && (message.pts < min_pts || message.pts > max_pts))
+        return Error{"frame with a time that no access unit has"};
+    if (++frames_seen > kFramesPerUnit * units_sent)
+        return Error{"more frames than access units can hold"};
+    if (Status status = slots.frame(message); !status)
+        return status;
+    if (Status status = consumed(message.consumed); !status)
+        return status;
+    if (message.epoch < epoch || failed) {
+        slots.release(message.slot);
+        released |= std::uint64_t{1} << message.slot;
+        notice_due = true;
+        return Success{};
+    }
+    listener.frame({message.slot, message.epoch, message.pts, message.decode_ns, message.crop});
+    return Success{};
+}
+
+void DecoderProcess::Private::end(wire::Reason reason, const std::string &why)
+{
+    failed = true;
+    kill_and_reap(std::exchange(pid, -1));
+    listener.failed(reason, why);
+}
+
+void DecoderProcess::Private::end_by_itself()
+{
+    failed = true;
+    const std::string how = kill_and_reap(std::exchange(pid, -1));
+    listener.failed(wire::Reason::kDecoderFailed, "the decoder process ended by itself (" + how + ")");
+}
+
+// ---- start and end
+
+namespace {
+
+std::vector<std::uint8_t> open_message(const DecoderProcess::Config &config)
+{
+    const wire::StreamOpen &stream = config.stream;
+    ipc::Open open;
+    open.codec = static_cast<std::uint16_t>(stream.codec);
+    open.profile = stream.profile;
+    open.level = stream.level;
+    open.coded_width = stream.coded_width;
+    open.coded_height = stream.coded_height;
+    open.colour = stream.colour;
+    open.frame_rate_num = stream.frame_rate_num;
+    open.frame_rate_den = stream.frame_rate_den;
+    open.fourcc_count = static_cast<std::uint16_t>(config.fourccs.size());
+    std::copy(config.fourccs.begin(), config.fourccs.end(), open.fourccs);
+    open.yuv_matrix = config.yuv_matrix;
+    open.threads = config.threads ? config.threads : std::clamp(std::thread::hardware_concurrency(), 1u, 4u);
+    open.extradata_size = static_cast<std::uint32_t>(stream.extradata.size());
+    open.head.size = static_cast<std::uint32_t>(sizeof open + stream.extradata.size());
+
+    std::vector<std::uint8_t> bytes(sizeof open);
+    std::memcpy(bytes.data(), &open, sizeof open);
+    bytes.insert(bytes.end(), stream.extradata.begin(), stream.extradata.end());
+    return bytes;
+}
+
+} // namespace
+
+Result<std::unique_ptr<DecoderProcess>> DecoderProcess::start(const Config &config, Listener &listener)
+{
+    const auto &fourccs = config.fourccs;
+    if (fourccs.empty() || fourccs.size() > std::size(ipc::Open{}.fourccs) ||
+        std::find(fourccs.begin(), fourccs.end(), kFourccXrgb8888) == fourccs.end())
+        return Error{"decoder needs one to three frame formats, XRGB8888 among them"};
+    if (config.stream.extradata.size() > wire::kMaxExtradata)
+        return Error{"extradata of " + std::to_string(config.stream.extradata.size()) + " bytes"};
+
+    auto p = std::make_unique<Private>(config, listener);
+    auto ring = make_sealed_memfd("spice-overlay-units", ipc::kRingSize);
+    if (!ring)
+        return ring.error();
+    auto memory = Mapping::map(ring->get(), ipc::kRingSize, Mapping::Access::kReadWrite);
+    if (!memory)
+        return memory.error();
+    p->ring_memory = std::move(*memory);
+
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+        return Error{std::string("cannot make a socket for the decoder: ") + std::strerror(errno)};
+    p->socket.reset(ends[0]);
+    UniqueFd theirs(ends[1]);
+    // Room for kMaxUnits small messages and their overhead; with less, send() refuses earlier.
+    const int room = 512 << 10;
+    ::setsockopt(p->socket.get(), SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+
+    const std::vector<std::uint8_t> open = open_message(config);
+    if (::send(p->socket.get(), open.data(), open.size(), MSG_DONTWAIT | MSG_NOSIGNAL) != static_cast<ssize_t>(open.size()))
+        return Error{std::string("cannot speak to the decoder: ") + std::strerror(errno)};
+
+    static_assert(ipc::kSocketFd == 3 && ipc::kRingFd == 4);
+    const std::array<int, 2> fds{theirs.get(), ring->get()};
+    auto pid = spawn(config.program, {}, fds);
+    if (!pid)
+        return pid.error();
+    p->pid = *pid;
+    return std::unique_ptr<DecoderProcess>(new DecoderProcess(std::move(p)));
+}
+
+DecoderProcess::DecoderProcess(std::unique_ptr<Private> p) : p_(std::move(p)) {}
+
+DecoderProcess::~DecoderProcess()
+{
+    if (p_->pid > 0)
+        kill_and_reap(p_->pid);
+}
+
+int DecoderProcess::fd() const
+{
+    return p_->socket.get();
+}
+
+int DecoderProcess::pid() const
+{
+    return p_->pid;
+}
+
+} // namespace spice_overlay

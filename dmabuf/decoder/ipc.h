@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "dmabuf/formats.h"
+#include "portclient/wire/messages.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+/// What the viewer and its decoder process say to each other.
+///
+/// The decoder is started with one end of a SOCK_SEQPACKET socketpair as descriptor 3 and the packet ring, a sealed memfd of
+/// kRingSize bytes, as descriptor 4. Every packet of the socket is one message of exactly its struct's size (Open: plus
+/// extradata), in host byte order: both ends come from one build, and a version that differs ends the conversation.
+/// The viewer begins with Open. The decoder says nothing to it but Failed when it cannot serve it, and exits after Failed.
+namespace spice_overlay::ipc {
+
+inline constexpr std::uint16_t kVersion = 1;
+inline constexpr int kSocketFd = 3;
+inline constexpr int kRingFd = 4;
+
+/// Three of the largest access units: with one in use at any place, another fits before or behind it. Pages that are never
+/// written cost nothing.
+inline constexpr std::size_t kRingSize = 3 * std::size_t{wire::kMaxAccessUnit};
+inline constexpr std::size_t kMaxUnits = 256; ///< access units in the ring at most
+
+inline constexpr unsigned kMaxSlots = 64;
+inline constexpr std::size_t kFrameMemory = 256u << 20;    ///< bytes of frames, unless kMinFrames need more
+inline constexpr std::size_t kMinFrames = 16;              ///< what reference frames, threads and presenting take at the least
+inline constexpr std::size_t kMaxFrameMemory = 1024u << 20; ///< bytes of frames, always
+
+/// Frames of `bytes` each that one stream may have.
+constexpr std::size_t max_frames(std::size_t bytes)
+{
+    const std::size_t frames = std::min(std::max(kFrameMemory / bytes, kMinFrames), kMaxFrameMemory / bytes);
+    return std::min<std::size_t>(frames, kMaxSlots);
+}
+
+/// Frames that the viewer may hold before the decoder waits for one to come back: it decodes no further ahead.
+constexpr std::size_t max_held(std::size_t bytes)
+{
+    return std::clamp<std::size_t>(max_frames(bytes) / 3, 3, 24);
+}
+
+enum class Kind : std::uint16_t {
+    // viewer to decoder
+    kOpen = 1,
+    kUnit = 2,   ///< Control with an access unit
+    kNotice = 3, ///< Control without
+    // decoder to viewer
+    kBuffer = 0x81,
+    kFrame = 0x82,
+    kConsumed = 0x83,
+    kFailed = 0x84,
+};
+
+struct Head {
+    std::uint16_t version = kVersion;
+    Kind kind{};
+    std::uint32_t size = 0; ///< of the whole message, bytes
+};
+
+/// First message. `extradata_size` bytes follow the struct.
+struct Open {
+    Head head{kVersion, Kind::kOpen, 0};
+    std::uint16_t codec = 0; ///< wire::Codec
+    std::uint16_t fourcc_count = 0;
+    std::int32_t profile = -1;
+    std::int32_t level = -1;
+    std::uint32_t coded_width = 0;
+    std::uint32_t coded_height = 0;
+    wire::ColourDescription colour;
+    std::uint32_t frame_rate_num = 0;
+    std::uint32_t frame_rate_den = 1;
+    std::uint32_t fourccs[3] = {};
+    std::uint32_t yuv_matrix = 0; ///< as DecoderProcess::Config
+    std::uint32_t threads = 0;    ///< never 0 here
+    std::uint32_t extradata_size = 0;
+};
+
+/// In a notice: no unit follows for now, bring out the pictures that wait for later ones.
+inline constexpr std::uint32_t kDrain = 1u << 16;
+
+/// Everything the viewer has to say while a stream runs. State travels with every message, so that none needs to be sent
+/// for its own sake when a unit is on its way anyway, and none is lost when the socket is full.
+struct Control {
+    Head head{kVersion, Kind::kNotice, sizeof(Control)};
+    std::uint32_t epoch = 0;     ///< larger than before: forget everything decoded so far
+    std::uint32_t flags = 0;     ///< wire::AccessUnitFlag, or kDrain in a notice
+    std::uint64_t released = 0;  ///< bit per slot: the viewer is through with it
+    std::uint64_t offset = 0;    ///< of the unit in the ring
+    std::uint32_t unit_size = 0; ///< 0 in a notice
+    std::uint32_t reserved = 0;
+    std::int64_t pts = 0;
+};
+
+/// A slot's memory, before its first frame; with exactly one descriptor. The planes lie as shm_layout() says.
+struct Buffer {
+    Head head{kVersion, Kind::kBuffer, sizeof(Buffer)};
+    std::uint32_t slot = 0;
+    std::uint32_t fourcc = 0;
+    std::uint32_t width = 0; ///< pixels, allocated
+    std::uint32_t height = 0;
+    std::uint32_t stride = 0; ///< bytes, of the first plane
+    std::uint32_t reserved = 0;
+    std::uint64_t size = 0; ///< bytes of the descriptor
+};
+
+/// A picture. The viewer holds the slot until a Control releases it.
+struct Frame {
+    Head head{kVersion, Kind::kFrame, sizeof(Frame)};
+    std::uint32_t consumed = 0; ///< access units out of the ring since the last message
+    std::uint32_t slot = 0;
+    std::uint32_t epoch = 0;
+    std::uint32_t reserved = 0;
+    wire::Rect crop;
+    std::int64_t pts = 0;
+    std::int64_t decode_ns = 0;
+};
+
+/// Access units that made no picture.
+struct Consumed {
+    Head head{kVersion, Kind::kConsumed, sizeof(Consumed)};
+    std::uint32_t consumed = 0; ///< never 0 here
+    std::uint32_t reserved = 0;
+};
+
+/// The decoder's last word.
+struct Failed {
+    Head head{kVersion, Kind::kFailed, sizeof(Failed)};
+    std::uint32_t reason = 0; ///< wire::Reason
+    std::uint32_t reserved = 0;
+    char text[240] = {}; ///< NUL-terminated, for people
+};
+
+inline constexpr std::size_t kMaxReply = sizeof(Failed);
+inline constexpr std::size_t kMaxRequest = sizeof(Open) + wire::kMaxExtradata;
+
+// No padding: what is sent is what was written, and nothing of the sender's memory beside it.
+static_assert(std::has_unique_object_representations_v<Open> && std::has_unique_object_representations_v<Control> &&
+              std::has_unique_object_representations_v<Buffer> && std::has_unique_object_representations_v<Frame> &&
+              std::has_unique_object_representations_v<Consumed> && std::has_unique_object_representations_v<Failed>);
+
+} // namespace spice_overlay::ipc

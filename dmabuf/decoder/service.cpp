@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "service.h"
+
+#include "sandbox.h"
+
+extern "C" {
+#include <libavutil/imgutils.h>
+}
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+
+namespace spice_overlay {
+
+namespace {
+
+constexpr unsigned kBatch = 16; ///< messages read by one system call
+
+std::int64_t now()
+{
+    timespec time{};
+    ::clock_gettime(CLOCK_MONOTONIC, &time);
+    return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
+wire::Rect cropped(const AVFrame &frame)
+{
+    const auto width = static_cast<std::size_t>(frame.width);
+    const auto height = static_cast<std::size_t>(frame.height);
+    if (frame.crop_left + frame.crop_right >= width || frame.crop_top + frame.crop_bottom >= height)
+        return {0, 0, static_cast<std::uint32_t>(width), static_cast<std::uint32_t>(height)};
+    return {static_cast<std::int32_t>(frame.crop_left), static_cast<std::int32_t>(frame.crop_top),
+            static_cast<std::uint32_t>(width - frame.crop_left - frame.crop_right),
+            static_cast<std::uint32_t>(height - frame.crop_top - frame.crop_bottom)};
+}
+
+} // namespace
+
+Service::Service() : socket_(ipc::kSocketFd), ring_fd_(ipc::kRingFd) {}
+
+int Service::run()
+{
+    if (auto failure = open())
+        return send_failed(*failure);
+    while (!hung_up_) {
+        const bool idle = units_.empty() || pool_.viewer_has_enough();
+        if (idle)
+            send_consumed();
+        if (!receive(idle))
+            return 0;
+        drop_stale_units();
+        if (units_.empty() || pool_.viewer_has_enough())
+            continue;
+        if (auto failure = decode_next())
+            return send_failed(*failure);
+    }
+    return 0;
+}
+
+std::optional<Failure> Service::open()
+{
+    std::vector<std::uint8_t> bytes(ipc::kMaxRequest + 1);
+    const ssize_t size = ::recv(socket_.get(), bytes.data(), bytes.size(), 0);
+    if (size < static_cast<ssize_t>(sizeof open_))
+        return Failure{wire::Reason::kDecoderFailed, "the decoder was not told what to decode"};
+    std::memcpy(&open_, bytes.data(), sizeof open_);
+    if (open_.head.version != ipc::kVersion || open_.head.kind != ipc::Kind::kOpen)
+        return Failure{wire::Reason::kDecoderFailed, "viewer and decoder are of different versions"};
+    if (open_.head.size != static_cast<std::size_t>(size) || open_.extradata_size != static_cast<std::size_t>(size) - sizeof open_ ||
+        open_.fourcc_count > std::size(open_.fourccs) || open_.threads == 0 || open_.threads > 64)
+        return Failure{wire::Reason::kBadParameters, "the decoder was told nonsense"};
+
+    auto ring = Mapping::map(ring_fd_.get(), ipc::kRingSize, Mapping::Access::kRead);
+    if (!ring)
+        return Failure{wire::Reason::kNoResources, ring.error().message};
+    ring_ = std::move(*ring);
+    ring_fd_.reset();
+
+    codec_.emplace(open_, pool_);
+    if (auto failure = codec_->start({bytes.data() + sizeof open_, open_.extradata_size}))
+        return failure;
+    if (Status status = enter_sandbox(); !status)
+        return Failure{wire::Reason::kNoResources, status.error().message};
+    return std::nullopt;
+}
+
+bool Service::receive(bool wait)
+{
+    std::array<ipc::Control, kBatch> controls;
+    std::array<iovec, kBatch> vectors;
+    std::array<mmsghdr, kBatch> headers{};
+    for (unsigned i = 0; i < kBatch; ++i) {
+        vectors[i] = {&controls[i], sizeof controls[i]};
+        headers[i].msg_hdr.msg_iov = &vectors[i];
+        headers[i].msg_hdr.msg_iovlen = 1;
+    }
+    const int count = ::recvmmsg(socket_.get(), headers.data(), kBatch, wait ? MSG_WAITFORONE : MSG_DONTWAIT, nullptr);
+    if (count < 0)
+        return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+    for (int i = 0; i < count; ++i) {
+        const ipc::Control &control = controls[static_cast<std::size_t>(i)];
+        const msghdr &header = headers[static_cast<std::size_t>(i)].msg_hdr;
+        const bool unit = control.head.kind == ipc::Kind::kUnit;
+        if (headers[static_cast<std::size_t>(i)].msg_len != sizeof control || (header.msg_flags & MSG_TRUNC) != 0 ||
+            control.head.version != ipc::kVersion || control.head.size != sizeof control ||
+            (!unit && control.head.kind != ipc::Kind::kNotice))
+            return false;
+        pool_.viewer_done(control.released);
+        if (control.epoch > epoch_) {
+            epoch_ = control.epoch;
+            codec_->flush();
+        }
+        if (!unit) {
+            if ((control.flags & ipc::kDrain) != 0)
+                units_.push_back({0, 0, control.epoch, 0, false});
+            continue;
+        }
+        if (control.unit_size == 0 || control.unit_size > wire::kMaxAccessUnit || control.offset > ipc::kRingSize - control.unit_size)
+            return false;
+        units_.push_back({control.offset, control.unit_size, control.epoch, control.pts, (control.flags & wire::kKey) != 0});
+    }
+    return true;
+}
+
+void Service::drop_stale_units()
+{
+    while (!units_.empty() && units_.front().epoch < epoch_) {
+        consumed_ += units_.front().size != 0 ? 1 : 0;
+        units_.pop_front();
+    }
+}
+
+std::optional<Failure> Service::decode_next()
+{
+    const Unit unit = units_.front();
+    units_.pop_front();
+    clock_ = now();
+    const auto sink = [this](AVFrame &frame) { show(frame); };
+    if (unit.size == 0) {
+        codec_->drain(sink);
+        return failure_;
+    }
+    ++consumed_;
+    last_pts_ = unit.pts;
+    auto failure = codec_->decode({{ring_.data() + unit.offset, unit.size}, unit.pts, unit.key}, sink);
+    return failure ? failure : failure_;
+}
+
+// ---- pictures
+
+void Service::show(AVFrame &frame)
+{
+    if (failure_)
+        return;
+    wire::Rect crop = cropped(frame);
+    FramePool::Slot *slot = place(frame, crop);
+    if (!slot)
+        return;
+    const std::int64_t pts = frame.pts != AV_NOPTS_VALUE ? frame.pts : last_pts_;
+    send_frame(*slot, crop, pts);
+}
+
+/// Finds or makes the slot that holds the picture and lends it to the viewer. Null: the picture is left out.
+FramePool::Slot *Service::place(AVFrame &frame, wire::Rect &crop)
+{
+    const std::uint32_t fourcc = codec_->rule().fourcc(frame);
+    if (fourcc != 0) {
+        FramePool::Slot *own = frame.buf[0] ? pool_.find(av_buffer_get_opaque(frame.buf[0])) : nullptr;
+        if (own && pool_.lend(*own))
+            return own;
+    }
+    // Decoded elsewhere (dav1d has an allocator of its own), or one picture shown twice, which has one slot for each time.
+    FramePool::Slot *made = fourcc != 0 ? copy(frame, fourcc) : convert(frame, crop);
+    if (!made)
+        return nullptr;
+    const bool lent = pool_.lend(*made);
+    pool_.codec_done(*made);
+    return lent ? made : nullptr;
+}
+
+FramePool::Slot *Service::copy(const AVFrame &frame, std::uint32_t fourcc)
+{
+    const auto layout = codec_->layout(fourcc, frame.width, frame.height);
+    FramePool::Slot *slot = layout ? pool_.acquire(*layout) : nullptr;
+    if (!slot)
+        return nullptr;
+    std::uint8_t *planes[4] = {};
+    int strides[4] = {};
+    for (unsigned i = 0; i < layout->plane_count; ++i) {
+        planes[i] = slot->memory.data() + layout->planes[i].offset;
+        strides[i] = static_cast<int>(layout->planes[i].stride);
+    }
+    av_image_copy(planes, strides, const_cast<const std::uint8_t **>(frame.data), frame.linesize,
+                  static_cast<AVPixelFormat>(frame.format), frame.width, frame.height);
+    return slot;
+}
+
+FramePool::Slot *Service::convert(AVFrame &frame, wire::Rect &crop)
+{
+    const Colour colour = colour_of(frame, open_.colour);
+    if (av_frame_apply_cropping(&frame, AV_FRAME_CROP_UNALIGNED) < 0)
+        return nullptr;
+    crop = {0, 0, static_cast<std::uint32_t>(frame.width), static_cast<std::uint32_t>(frame.height)};
+    const auto layout = shm_layout(kFourccXrgb8888, crop.width, crop.height, FFALIGN(crop.width * 4, 256u));
+    FramePool::Slot *slot = layout ? pool_.acquire(*layout) : nullptr;
+    if (!slot)
+        return nullptr;
+    if (Status status = converter_.convert(frame, colour, slot->memory.data(), layout->planes[0].stride); !status) {
+        failure_ = Failure{wire::Reason::kUnsupportedProfile, status.error().message};
+        pool_.codec_done(*slot);
+        return nullptr;
+    }
+    return slot;
+}
+
+// ---- to the viewer
+
+void Service::send_frame(FramePool::Slot &slot, const wire::Rect &crop, std::int64_t pts)
+{
+    if (const UniqueFd fd = pool_.announce(slot); fd.valid()) {
+        ipc::Buffer buffer;
+        buffer.slot = slot.index;
+        buffer.fourcc = slot.layout.fourcc;
+        buffer.width = slot.layout.width;
+        buffer.height = slot.layout.height;
+        buffer.stride = slot.layout.planes[0].stride;
+        buffer.size = slot.memory.size();
+        send(buffer, fd.get());
+    }
+    ipc::Frame frame;
+    frame.consumed = std::exchange(consumed_, 0);
+    frame.slot = slot.index;
+    frame.epoch = epoch_;
+    frame.crop = crop;
+    frame.pts = pts;
+    const std::int64_t time = now();
+    frame.decode_ns = time - std::exchange(clock_, time);
+    send(frame);
+}
+
+void Service::send_consumed()
+{
+    if (consumed_ == 0)
+        return;
+    ipc::Consumed message;
+    message.consumed = std::exchange(consumed_, 0);
+    send(message);
+}
+
+int Service::send_failed(const Failure &failure)
+{
+    ipc::Failed message;
+    message.reason = static_cast<std::uint32_t>(failure.reason);
+    std::snprintf(message.text, sizeof message.text, "%s", failure.why.c_str());
+    send(message);
+    return 1;
+}
+
+template <typename T>
+void Service::send(const T &message, int fd)
+{
+    iovec vector{const_cast<T *>(&message), sizeof message};
+    msghdr header{};
+    header.msg_iov = &vector;
+    header.msg_iovlen = 1;
+    alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof(int))> ancillary{};
+    if (fd >= 0) {
+        header.msg_control = ancillary.data();
+        header.msg_controllen = ancillary.size();
+        cmsghdr *rights = CMSG_FIRSTHDR(&header);
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(sizeof fd);
+        std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+    }
+    ssize_t sent = -1;
+    do
+        sent = ::sendmsg(socket_.get(), &header, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    hung_up_ = hung_up_ || sent < 0;
+}
+
+} // namespace spice_overlay

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "formats.h"
+
+namespace spice_overlay {
+
+std::optional<ImageLayout> shm_layout(std::uint32_t fourcc, std::uint32_t width, std::uint32_t height, std::uint32_t stride)
+{
+    if (width == 0 || height == 0 || width > kMaxBufferSide || height > kMaxBufferSide || stride > 8 * kMaxBufferSide)
+        return std::nullopt;
+    // With these bounds no product below comes near 2^64; offsets fit 32 bits by the check of the sum.
+    const std::uint64_t luma = std::uint64_t{stride} * height;
+    ImageLayout layout{fourcc, width, height, 1, {{{0, stride}}}, 0};
+    std::uint64_t bytes = luma;
+    switch (fourcc) {
+    case kFourccXrgb8888:
+        if (stride < 4 * width || stride % 4 != 0)
+            return std::nullopt;
+        break;
+    case kFourccNv12:
+    case kFourccYu12:
+        if (stride < width || stride % 2 != 0 || width % 2 != 0 || height % 2 != 0)
+            return std::nullopt;
+        bytes = luma + luma / 2;
+        if (bytes > kMaxBufferBytes)
+            return std::nullopt;
+        layout.planes[1] = {static_cast<std::uint32_t>(luma), fourcc == kFourccNv12 ? stride : stride / 2};
+        layout.plane_count = 2;
+        if (fourcc == kFourccYu12) {
+            layout.planes[2] = {static_cast<std::uint32_t>(luma + luma / 4), stride / 2};
+            layout.plane_count = 3;
+        }
+        break;
+    default:
+        return std::nullopt;
+    }
+    if (bytes > kMaxBufferBytes)
+        return std::nullopt;
+    layout.bytes = static_cast<std::size_t>(bytes);
+    return layout;
+}
+
+} // namespace spice_overlay

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "clips.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <sstream>
+
+namespace spice_overlay {
+
+namespace {
+
+std::string in_quotes(const std::string &text)
+{
+    return "'" + text + "'";
+}
+
+std::string output_of(const std::string &command)
+{
+    std::string output;
+    FILE *pipe = ::popen(command.c_str(), "r");
+    if (!pipe)
+        return output;
+    char bytes[65536];
+    while (const std::size_t size = std::fread(bytes, 1, sizeof bytes, pipe))
+        output.append(bytes, size);
+    if (::pclose(pipe) != 0)
+        output.clear();
+    return output;
+}
+
+const char *const kFfmpeg = "ffmpeg -nostdin -hide_banner -loglevel error -y ";
+
+} // namespace
+
+bool can_encode(const std::string &encoder)
+{
+    return std::system("command -v ffprobe >/dev/null") == 0 &&
+           std::system(("ffmpeg -hide_banner -encoders 2>/dev/null | grep -q ' " + encoder + " '").c_str()) == 0;
+}
+
+Clip make_clip(const std::string &source, const std::string &options, int frames)
+{
+    const std::filesystem::path folder = TEST_CLIPS;
+    std::filesystem::create_directories(folder);
+    const std::string recipe = "-f lavfi -i " + in_quotes(source) + " -frames:v " + std::to_string(frames) + " " + options + " -bsf:v dump_extra";
+    const std::string name = std::to_string(std::hash<std::string>()(recipe));
+    Clip clip;
+    clip.path = (folder / (name + ".nut")).string();
+    if (!std::filesystem::exists(clip.path)) {
+        const std::string part = clip.path + "." + std::to_string(::getpid()) + ".part";
+        if (std::system((std::string(kFfmpeg) + recipe + " -f nut " + in_quotes(part)).c_str()) != 0)
+            return clip;
+        std::filesystem::rename(part, clip.path);
+    }
+
+    // NUT keeps packets as the encoder made them; the "data" muxer writes them one after the other.
+    const std::string packets =
+        output_of("ffprobe -loglevel error -select_streams v -show_entries packet=pts_time,size,flags -of csv=p=0 " + in_quotes(clip.path));
+    const std::string bytes = output_of(std::string(kFfmpeg) + "-i " + in_quotes(clip.path) + " -map 0:v -c copy -f data -");
+    std::istringstream lines(packets);
+    std::string line;
+    std::size_t offset = 0;
+    while (std::getline(lines, line)) {
+        double seconds = 0;
+        unsigned long size = 0;
+        char flag = 0;
+        if (std::sscanf(line.c_str(), "%lf,%lu,%c", &seconds, &size, &flag) != 3 || offset + size > bytes.size())
+            return {};
+        const auto start = bytes.begin() + static_cast<std::ptrdiff_t>(offset);
+        clip.units.push_back({{start, start + static_cast<std::ptrdiff_t>(size)}, static_cast<std::int64_t>(seconds * 1e9 + 0.5), flag == 'K'});
+        offset += size;
+    }
+    return clip;
+}
+
+std::vector<std::uint8_t> reference(const Clip &clip, const std::string &format, const std::string &options)
+{
+    const std::string bytes = output_of(std::string(kFfmpeg) + "-i " + in_quotes(clip.path) + " -fps_mode passthrough -f rawvideo -pix_fmt " +
+                                        format + " " + options + " -");
+    return {bytes.begin(), bytes.end()};
+}
+
+} // namespace spice_overlay
