@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include <glib.h>
+#include <glib-object.h>
 
 #include <cstdint>
 #include <functional>
@@ -48,6 +48,29 @@ public:
 private:
     struct Source;
     Source *source_;
+};
+
+/// A signal handler that is disconnected with this object. Holds a reference on the instance.
+class SignalConnection {
+public:
+    SignalConnection(gpointer instance, const char *signal, GCallback handler, gpointer data, bool after = false)
+        : instance_(G_OBJECT(g_object_ref(instance))),
+          id_(g_signal_connect_data(instance, signal, handler, data, nullptr, after ? G_CONNECT_AFTER : GConnectFlags{}))
+    {
+    }
+    ~SignalConnection()
+    {
+        g_signal_handler_disconnect(instance_, id_);
+        g_object_unref(instance_);
+    }
+    SignalConnection(const SignalConnection &) = delete;
+    SignalConnection &operator=(const SignalConnection &) = delete;
+
+    [[nodiscard]] gpointer instance() const { return instance_; }
+
+private:
+    GObject *instance_;
+    gulong id_;
 };
 
 std::int64_t monotonic_now(); ///< ns

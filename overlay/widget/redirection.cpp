@@ -9,14 +9,12 @@ namespace {
 
 constexpr std::uint16_t kMaxStreams = 16;
 
-wire::Hello announcement()
+wire::Hello announcement(std::vector<wire::CodecCapability> codecs)
 {
     wire::Hello hello;
     hello.max_streams = kMaxStreams;
     hello.name = "spice-overlay-viewer " SPICE_OVERLAY_VERSION;
-    for (wire::Codec codec : {wire::Codec::kH264, wire::Codec::kHevc, wire::Codec::kVp8, wire::Codec::kVp9,
-                              wire::Codec::kAv1, wire::Codec::kMpeg2, wire::Codec::kMjpeg})
-        hello.codecs.push_back({codec, 0, -1, -1, wire::kMaxCodedSide, wire::kMaxCodedSide});
+    hello.codecs = std::move(codecs);
     return hello;
 }
 
@@ -34,7 +32,7 @@ std::uint64_t random_nonce()
 Redirection::Redirection(Config config, Screen &screen, WaylandConnection &connection, Statistics &statistics,
                          std::function<void(std::span<const std::uint8_t>)> transmit, std::function<void()> on_screen_changed)
     : config_(std::move(config)), screen_(screen), connection_(connection), statistics_(statistics),
-      transmit_(std::move(transmit)), on_screen_changed_(std::move(on_screen_changed)), session_(announcement(), *this),
+      transmit_(std::move(transmit)), on_screen_changed_(std::move(on_screen_changed)), session_(announcement(config_.codecs), *this),
       timer_([this] { work(); })
 {
 }
@@ -81,7 +79,7 @@ std::vector<int> Redirection::decoder_pids() const
 wire::Reason Redirection::open(const wire::StreamOpen &open)
 {
     VideoStream::Setup setup{config_.decoder_program, &connection_, &statistics_};
-    auto stream = std::make_unique<VideoStream>(setup, open, *this);
+    auto stream = std::make_unique<VideoStream>(setup, open, static_cast<VideoStream::Owner &>(*this));
     if (Status started = stream->start(); !started) {
         g_warning("stream %u is refused: %s", open.stream, started.error().message.c_str());
         return wire::Reason::kNoResources;

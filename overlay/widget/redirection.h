@@ -20,6 +20,7 @@ class Redirection : private Session::Listener, private VideoStream::Owner, priva
 public:
     struct Config {
         std::string decoder_program;
+        std::vector<wire::CodecCapability> codecs; ///< what it decodes
         std::int64_t target_delay = 0; ///< ns from a frame's presentation time on the guest to its time here
     };
 

@@ -47,8 +47,8 @@ struct VideoSurfaceEvents {
         v->send_queued();
     }
 
-    static void sync_output(void *, wp_presentation_feedback *, wl_output *) {}
-    static void presented(void *data, wp_presentation_feedback *, std::uint32_t sec_hi, std::uint32_t sec_lo,
+    static void sync_output(void *, struct wp_presentation_feedback *, wl_output *) {}
+    static void presented(void *data, struct wp_presentation_feedback *, std::uint32_t sec_hi, std::uint32_t sec_lo,
                           std::uint32_t nsec, std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t)
     {
         auto *f = static_cast<VideoSurface::Feedback *>(data);
@@ -57,7 +57,7 @@ struct VideoSurfaceEvents {
         f->surface->listener_.frame_presented(*f->frame, at);
         drop(f);
     }
-    static void discarded(void *data, wp_presentation_feedback *) { drop(static_cast<VideoSurface::Feedback *>(data)); }
+    static void discarded(void *data, struct wp_presentation_feedback *) { drop(static_cast<VideoSurface::Feedback *>(data)); }
 
     static void drop(VideoSurface::Feedback *f)
     {

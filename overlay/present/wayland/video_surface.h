@@ -49,7 +49,7 @@ private:
     struct Feedback {
         VideoSurface *surface;
         VideoFramePtr frame;
-        wp_presentation_feedback *object;
+        struct wp_presentation_feedback *object;
     };
 
     void attach(const VideoFramePtr &frame);

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "viewer.h"
+
+#include <cstdio>
+
+using namespace spice_overlay;
+
+int main(int argc, char **argv)
+{
+    auto fail = [](const Error &error, int code) {
+        std::fprintf(stderr, "spice-overlay-viewer: %s\n", error.message.c_str());
+        return code;
+    };
+    auto options = parse_options(argc, argv);
+    if (!options)
+        return fail(options.error(), 2);
+    if (!*options)
+        return 0;
+    if (!gtk_init_check())
+        return fail({"there is no display to show anything on: start it in a Wayland session, or set WAYLAND_DISPLAY"}, 1);
+    Viewer viewer(**options);
+    if (Status started = viewer.start(); !started)
+        return fail(started.error(), 1);
+    return viewer.run();
+}

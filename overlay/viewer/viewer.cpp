@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "viewer.h"
+
+#include "connection_file.h"
+
+#include <glib-unix.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace spice_overlay {
+
+namespace {
+
+/// The decoder of this build when the program runs from its build folder, else the installed one.
+std::string find_decoder()
+{
+    g_autofree char *self = g_file_read_link("/proc/self/exe", nullptr);
+    g_autofree char *folder = self ? g_path_get_dirname(self) : nullptr;
+    if (folder) {
+        g_autofree char *built = g_build_filename(folder, "../../dmabuf/decoder/spice-overlay-decoder", nullptr);
+        if (g_file_test(built, G_FILE_TEST_IS_EXECUTABLE))
+            return built;
+    }
+    return DECODER_INSTALLED;
+}
+
+} // namespace
+
+struct ViewerSignals {
+    static Viewer *self(gpointer data) { return static_cast<Viewer *>(data); }
+
+    static void channel_new(SpiceSession *, SpiceChannel *channel, gpointer data)
+    {
+        if (SPICE_IS_MAIN_CHANNEL(channel))
+            self(data)->signals_.emplace_back(channel, "channel-event", G_CALLBACK(channel_event), data);
+    }
+    static void channel_event(SpiceChannel *channel, SpiceChannelEvent event, gpointer data)
+    {
+        self(data)->channel_event(channel, event);
+    }
+    static void disconnected(SpiceSession *, gpointer data)
+    {
+        Viewer *v = self(data);
+        v->finish(1, "the connection to " + v->name_ + " was lost");
+    }
+    static void guest_resized(SpiceOverlayDisplay *, int width, int height, gpointer data)
+    {
+        Viewer *v = self(data);
+        if (width > 0 && height > 0 && !v->connected_)
+            gtk_window_set_default_size(v->window_, width, height);
+        v->connected_ = v->connected_ || width > 0;
+    }
+    static gboolean close_request(GtkWindow *, gpointer data)
+    {
+        self(data)->finish(0);
+        return TRUE;
+    }
+    static gboolean shortcut(GtkEventControllerKey *, guint key, guint, GdkModifierType modifiers, gpointer data)
+    {
+        if (key != GDK_KEY_F11 || !(modifiers & GDK_SHIFT_MASK))
+            return FALSE;
+        self(data)->toggle_fullscreen();
+        return TRUE;
+    }
+    static gboolean each_second(gpointer data)
+    {
+        self(data)->write_statistics(false);
+        return G_SOURCE_CONTINUE;
+    }
+    static gboolean terminated(gpointer data)
+    {
+        self(data)->finish(0);
+        return G_SOURCE_CONTINUE;
+    }
+};
+
+Viewer::~Viewer()
+{
+    if (statistics_timer_)
+        g_source_remove(statistics_timer_);
+    signals_.clear();
+    if (window_)
+        gtk_window_destroy(window_);
+    g_clear_object(&session_);
+    if (loop_)
+        g_main_loop_unref(loop_);
+    if (statistics_)
+        std::fclose(statistics_);
+}
+
+Status Viewer::start()
+{
+    session_ = spice_session_new();
+    auto name = configure_session(session_, options_.target);
+    if (!name)
+        return name.error();
+    name_ = *name;
+
+    if (options_.decoder.empty())
+        options_.decoder = find_decoder();
+    if (!options_.port_name.empty() && !g_file_test(options_.decoder.c_str(), G_FILE_TEST_IS_EXECUTABLE))
+        return Error{"the decoder " + options_.decoder + " cannot be run: install it, or name it with --decoder"};
+    if (!options_.statistics_file.empty()) {
+        statistics_ = std::fopen(options_.statistics_file.c_str(), "we");
+        if (!statistics_)
+            return Error{"cannot write " + options_.statistics_file + ": " + std::strerror(errno)};
+        statistics_timer_ = g_timeout_add_seconds(1, ViewerSignals::each_second, this);
+    }
+
+    SpiceOverlayDisplayOptions display_options{options_.port_name.c_str(), options_.decoder.c_str(), options_.delay_ms,
+                                               options_.resize_guest};
+    GError *error = nullptr;
+    GtkWidget *display = spice_overlay_display_new(session_, &display_options, &error);
+    if (!display) {
+        Error problem{error->message};
+        g_error_free(error);
+        return problem;
+    }
+    display_ = SPICE_OVERLAY_DISPLAY(display);
+    loop_ = g_main_loop_new(nullptr, FALSE);
+    window_ = GTK_WINDOW(gtk_window_new());
+    gtk_window_set_title(window_, ("spice-overlay: " + name_).c_str());
+    gtk_window_set_default_size(window_, 1024, 768);
+    gtk_window_set_child(window_, display);
+
+    signals_.emplace_back(session_, "channel-new", G_CALLBACK(ViewerSignals::channel_new), this);
+    signals_.emplace_back(session_, "disconnected", G_CALLBACK(ViewerSignals::disconnected), this);
+    signals_.emplace_back(display, "guest-resized", G_CALLBACK(ViewerSignals::guest_resized), this);
+    signals_.emplace_back(window_, "close-request", G_CALLBACK(ViewerSignals::close_request), this);
+    GtkEventController *keys = gtk_event_controller_key_new();
+    gtk_event_controller_set_propagation_phase(keys, GTK_PHASE_CAPTURE);
+    signals_.emplace_back(keys, "key-pressed", G_CALLBACK(ViewerSignals::shortcut), this);
+    gtk_widget_add_controller(GTK_WIDGET(window_), keys);
+    g_unix_signal_add(SIGTERM, ViewerSignals::terminated, this);
+    g_unix_signal_add(SIGINT, ViewerSignals::terminated, this);
+
+    if (options_.audio)
+        spice_audio_get(session_, nullptr);
+    if (!spice_session_connect(session_))
+        return Error{"cannot connect to " + name_ + ": check the address"};
+    if (options_.fullscreen)
+        gtk_window_fullscreen(window_);
+    gtk_window_present(window_);
+    gtk_widget_grab_focus(display);
+    return Success{};
+}
+
+int Viewer::run()
+{
+    if (!finished_)
+        g_main_loop_run(loop_);
+    if (statistics_)
+        write_statistics(true);
+    spice_session_disconnect(session_);
+    return exit_code_;
+}
+
+void Viewer::finish(int exit_code, const std::string &message)
+{
+    if (finished_)
+        return;
+    finished_ = true;
+    exit_code_ = exit_code;
+    if (!message.empty())
+        g_printerr("spice-overlay-viewer: %s\n", message.c_str());
+    g_main_loop_quit(loop_);
+}
+
+void Viewer::channel_event(SpiceChannel *channel, SpiceChannelEvent event)
+{
+    const GError *cause = spice_channel_get_error(channel);
+    std::string why = cause ? std::string(": ") + cause->message : std::string();
+    switch (event) {
+    case SPICE_CHANNEL_ERROR_CONNECT:
+        return finish(1, "cannot connect to " + name_ + why + ": check the host and port, and that the guest is running");
+    case SPICE_CHANNEL_ERROR_AUTH:
+        return finish(1, name_ + " refused the password" + why + ": give it in the .vv file, or as ?password= in the URI");
+    case SPICE_CHANNEL_ERROR_TLS:
+        return finish(1, "no secure connection to " + name_ + why + ": check the certificate (ca, host-subject)");
+    case SPICE_CHANNEL_ERROR_LINK:
+        return finish(1, name_ + " does not speak SPICE" + why + ": check the port");
+    case SPICE_CHANNEL_ERROR_IO:
+        return finish(1, "the connection to " + name_ + " was lost" + why);
+    case SPICE_CHANNEL_CLOSED:
+        return finish(1, name_ + " has closed the connection");
+    default:
+        break;
+    }
+}
+
+void Viewer::toggle_fullscreen()
+{
+    if (gtk_window_is_fullscreen(window_))
+        gtk_window_unfullscreen(window_);
+    else
+        gtk_window_fullscreen(window_);
+}
+
+void Viewer::write_statistics(bool final)
+{
+    g_autofree char *members = spice_overlay_display_dup_statistics(display_);
+    if (!final && last_statistics_ == members)
+        return;
+    last_statistics_ = members;
+    std::fprintf(statistics_, "{\"time\": %.3f, \"final\": %s, %s}\n", static_cast<double>(g_get_monotonic_time()) / 1e6,
+                 final ? "true" : "false", members);
+    std::fflush(statistics_);
+}
+
+} // namespace spice_overlay

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "options.h"
+#include "overlay/widget/display.h"
+#include "overlay/widget/glib_sources.h"
+
+#include <gtk/gtk.h>
+#include <spice-client.h>
+
+#include <cstdio>
+#include <list>
+#include <memory>
+#include <string>
+
+namespace spice_overlay {
+
+/// The application: one window with one session. Main thread.
+class Viewer {
+public:
+    explicit Viewer(ViewerOptions options) : options_(std::move(options)) {}
+    ~Viewer();
+
+    /// Connects and shows the window. GTK has been initialised.
+    Status start();
+    /// Runs until the window is closed or the connection ends. Returns the exit code.
+    int run();
+
+private:
+    friend struct ViewerSignals;
+    void finish(int exit_code, const std::string &message = {});
+    void channel_event(SpiceChannel *channel, SpiceChannelEvent event);
+    void toggle_fullscreen();
+    void write_statistics(bool final);
+
+    ViewerOptions options_;
+    std::string name_; ///< of the connection, for messages
+    SpiceSession *session_ = nullptr;
+    GtkWindow *window_ = nullptr;
+    SpiceOverlayDisplay *display_ = nullptr;
+    GMainLoop *loop_ = nullptr;
+    std::FILE *statistics_ = nullptr;
+    std::string last_statistics_;
+    unsigned statistics_timer_ = 0;
+    int exit_code_ = 0;
+    bool connected_ = false;
+    bool finished_ = false;
+    std::list<SignalConnection> signals_;
+};
+
+} // namespace spice_overlay

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "display.h"
+
+#include "dmabuf/decoder/capabilities.h"
+#include "guest_desktop.h"
+#include "input_forwarder.h"
+#include "overlay/present/wayland/connection.h"
+#include "portclient/port_channel.h"
+#include "redirection.h"
+#include "statistics_json.h"
+
+#include <gdk/wayland/gdkwayland.h>
+#include <wayland-client.h>
+
+#include <optional>
+
+using namespace spice_overlay;
+
+namespace {
+
+const char *port_name_of(const SpiceOverlayDisplayOptions &options)
+{
+    return options.port_name ? options.port_name : wire::kDefaultPortName;
+}
+
+/// The widget's inside: everything that is not GObject. Main thread.
+class DisplayCore : private PortChannel::Listener {
+public:
+    /// Without `codecs` nothing is redirected.
+    DisplayCore(SpiceOverlayDisplay *widget, SpiceSession *session, const SpiceOverlayDisplayOptions &options,
+                std::vector<wire::CodecCapability> codecs, std::unique_ptr<WaylandConnection> connection);
+
+    void map();
+    void unmap();
+    void resized(int width, int height);
+
+    [[nodiscard]] const GuestDesktop &desktop() const { return desktop_; }
+    [[nodiscard]] std::string statistics() const
+    {
+        return to_json(statistics_, redirection_ ? redirection_->counters() : Session::Counters{},
+                       screen_.copied_pixels());
+    }
+
+private:
+    void opened() override { redirection_->port_opened(); }
+    void closed() override { redirection_->port_closed(); }
+    void data(std::span<const std::uint8_t> bytes) override { redirection_->port_data(bytes); }
+
+    void screen_changed() { update_timer_.set(0); }
+    void update();
+    void layout();
+    void after_paint();
+    [[nodiscard]] bool find_space();
+    [[nodiscard]] Fit fit_in_widget() const;
+
+    SpiceOverlayDisplay *widget_;
+    SpiceSession *session_;
+    bool resize_guest_;
+    Statistics statistics_;
+    std::unique_ptr<WaylandConnection> connection_;
+    CheckSource events_;
+    MainTimer update_timer_;
+    Screen screen_;
+    GuestDesktop desktop_;
+    InputForwarder input_;
+    std::unique_ptr<Redirection> redirection_;
+    std::unique_ptr<PortChannel> port_;
+
+    // While mapped:
+    wl_surface *parent_ = nullptr;
+    std::optional<SignalConnection> layout_signal_;
+    std::optional<SignalConnection> after_paint_signal_;
+    bool layout_pending_ = false; ///< the parent has to commit what layout() has set
+    double space_x_ = 0;          ///< of the widget in the window's surface, logical pixels
+    double space_y_ = 0;
+};
+
+} // namespace
+
+struct _SpiceOverlayDisplay {
+    GtkWidget parent_instance;
+    DisplayCore *core;
+};
+
+G_DEFINE_FINAL_TYPE(SpiceOverlayDisplay, spice_overlay_display, GTK_TYPE_WIDGET)
+
+static guint guest_resized_signal;
+
+namespace {
+
+DisplayCore::DisplayCore(SpiceOverlayDisplay *widget, SpiceSession *session, const SpiceOverlayDisplayOptions &options,
+                         std::vector<wire::CodecCapability> codecs, std::unique_ptr<WaylandConnection> connection)
+    : widget_(widget), session_(session), resize_guest_(options.resize_guest), connection_(std::move(connection)),
+      events_([this] { return connection_->has_events(); }, [this] { connection_->dispatch(); }),
+      update_timer_([this] { update(); }), screen_(statistics_),
+      desktop_(
+          session, GTK_WIDGET(widget), screen_, [this] { screen_changed(); },
+          [this] { g_signal_emit(widget_, guest_resized_signal, 0, desktop_.width(), desktop_.height()); }),
+      input_(session, GTK_WIDGET(widget), [this] { return fit_in_widget(); })
+{
+    if (codecs.empty())
+        return;
+    Redirection::Config config{options.decoder_program, std::move(codecs), std::int64_t{options.target_delay_ms} * 1'000'000};
+    redirection_ = std::make_unique<Redirection>(
+        config, screen_, *connection_, statistics_,
+        [this](std::span<const std::uint8_t> bytes) { port_->write(bytes); }, [this] { screen_changed(); });
+    port_ = std::make_unique<PortChannel>(session, port_name_of(options), *this);
+}
+
+/// Where the widget is in its window's surface. Returns whether that or its size has changed.
+bool DisplayCore::find_space()
+{
+    GtkWidget *widget = GTK_WIDGET(widget_);
+    GtkNative *native = gtk_widget_get_native(widget);
+    graphene_point_t origin{};
+    const graphene_point_t zero{};
+    if (!native || !gtk_widget_compute_point(widget, GTK_WIDGET(native), &zero, &origin))
+        return false;
+    gtk_native_get_surface_transform(native, &space_x_, &space_y_);
+    space_x_ += origin.x;
+    space_y_ += origin.y;
+    return screen_.set_space(static_cast<int>(space_x_), static_cast<int>(space_y_), gtk_widget_get_width(widget),
+                             gtk_widget_get_height(widget));
+}
+
+Fit DisplayCore::fit_in_widget() const
+{
+    Fit fit = screen_.fit();
+    fit.x -= static_cast<int>(space_x_);
+    fit.y -= static_cast<int>(space_y_);
+    return fit;
+}
+
+void DisplayCore::map()
+{
+    GtkNative *native = gtk_widget_get_native(GTK_WIDGET(widget_));
+    GdkSurface *surface = gtk_native_get_surface(native);
+    parent_ = gdk_wayland_surface_get_wl_surface(surface);
+    if (Status attached = screen_.attach(*connection_, parent_, [this] { screen_changed(); }); !attached) {
+        g_warning("%s", attached.error().message.c_str());
+        return;
+    }
+    GdkFrameClock *clock = gdk_surface_get_frame_clock(surface);
+    layout_signal_.emplace(
+        clock, "layout", G_CALLBACK(+[](GdkFrameClock *, gpointer d) { static_cast<DisplayCore *>(d)->layout(); }), this,
+        true);
+    after_paint_signal_.emplace(
+        clock, "after-paint",
+        G_CALLBACK(+[](GdkFrameClock *, gpointer d) { static_cast<DisplayCore *>(d)->after_paint(); }), this);
+    layout_pending_ = true; // the new subsurface becomes part of the window with the window's commit
+    gtk_widget_queue_draw(GTK_WIDGET(widget_));
+}
+
+void DisplayCore::unmap()
+{
+    layout_signal_.reset();
+    after_paint_signal_.reset();
+    screen_.detach();
+    parent_ = nullptr;
+}
+
+/// After GTK has laid out the window, before it paints and commits it.
+void DisplayCore::layout()
+{
+    if (!find_space() && !layout_pending_)
+        return;
+    layout_pending_ = true;
+    screen_.begin_layout();
+    screen_.update(monotonic_now(), true);
+}
+
+void DisplayCore::after_paint()
+{
+    if (!layout_pending_)
+        return;
+    layout_pending_ = false;
+    wl_surface_commit(parent_); // GTK does not commit when nothing of its own has changed
+    screen_.end_layout();
+    connection_->flush();
+    screen_changed();
+}
+
+void DisplayCore::update()
+{
+    screen_.update(monotonic_now());
+    update_timer_.set(screen_.deadline());
+}
+
+void DisplayCore::resized(int width, int height)
+{
+    if (!resize_guest_ || width <= 0 || height <= 0)
+        return;
+    g_autolist(SpiceChannel) channels = spice_session_get_channels(session_);
+    for (GList *l = channels; l; l = l->next)
+        if (SPICE_IS_MAIN_CHANNEL(l->data))
+            spice_main_channel_update_display(SPICE_MAIN_CHANNEL(l->data), 0, 0, 0, width, height, TRUE);
+}
+
+} // namespace
+
+static void spice_overlay_display_init(SpiceOverlayDisplay *self)
+{
+    gtk_widget_set_focusable(GTK_WIDGET(self), TRUE);
+    gtk_widget_set_hexpand(GTK_WIDGET(self), TRUE);
+    gtk_widget_set_vexpand(GTK_WIDGET(self), TRUE);
+    gtk_widget_set_overflow(GTK_WIDGET(self), GTK_OVERFLOW_HIDDEN);
+}
+
+static void display_dispose(GObject *object)
+{
+    SpiceOverlayDisplay *self = SPICE_OVERLAY_DISPLAY(object);
+    delete std::exchange(self->core, nullptr);
+    G_OBJECT_CLASS(spice_overlay_display_parent_class)->dispose(object);
+}
+
+static void display_map(GtkWidget *widget)
+{
+    GTK_WIDGET_CLASS(spice_overlay_display_parent_class)->map(widget);
+    SPICE_OVERLAY_DISPLAY(widget)->core->map();
+}
+
+static void display_unmap(GtkWidget *widget)
+{
+    if (DisplayCore *core = SPICE_OVERLAY_DISPLAY(widget)->core)
+        core->unmap();
+    GTK_WIDGET_CLASS(spice_overlay_display_parent_class)->unmap(widget);
+}
+
+static void display_size_allocate(GtkWidget *widget, int width, int height, int)
+{
+    SPICE_OVERLAY_DISPLAY(widget)->core->resized(width, height);
+}
+
+static void display_snapshot(GtkWidget *widget, GtkSnapshot *snapshot)
+{
+    const GdkRGBA black{0, 0, 0, 1};
+    graphene_rect_t all = GRAPHENE_RECT_INIT(0, 0, static_cast<float>(gtk_widget_get_width(widget)),
+                                             static_cast<float>(gtk_widget_get_height(widget)));
+    gtk_snapshot_append_color(snapshot, &black, &all);
+}
+
+static void display_measure(GtkWidget *, GtkOrientation, int, int *minimum, int *natural, int *, int *)
+{
+    *minimum = 16;
+    *natural = 320;
+}
+
+static void spice_overlay_display_class_init(SpiceOverlayDisplayClass *klass)
+{
+    G_OBJECT_CLASS(klass)->dispose = display_dispose;
+    GtkWidgetClass *widget_class = GTK_WIDGET_CLASS(klass);
+    widget_class->map = display_map;
+    widget_class->unmap = display_unmap;
+    widget_class->size_allocate = display_size_allocate;
+    widget_class->snapshot = display_snapshot;
+    widget_class->measure = display_measure;
+    guest_resized_signal = g_signal_new("guest-resized", SPICE_OVERLAY_TYPE_DISPLAY, G_SIGNAL_RUN_LAST, 0, nullptr,
+                                        nullptr, nullptr, G_TYPE_NONE, 2, G_TYPE_INT, G_TYPE_INT);
+}
+
+GtkWidget *spice_overlay_display_new(SpiceSession *session, const SpiceOverlayDisplayOptions *options, GError **error)
+{
+    GdkDisplay *gdk_display = gdk_display_get_default();
+    if (!GDK_IS_WAYLAND_DISPLAY(gdk_display)) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+                    "there is no Wayland compositor to show the display on: set WAYLAND_DISPLAY, and not GDK_BACKEND=x11");
+        return nullptr;
+    }
+    auto connection = WaylandConnection::connect(gdk_wayland_display_get_wl_display(gdk_display));
+    if (!connection) {
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED, connection.error().message.c_str());
+        return nullptr;
+    }
+    std::vector<wire::CodecCapability> codecs;
+    if (*port_name_of(*options)) {
+        auto capabilities = decoder_capabilities(options->decoder_program);
+        if (!capabilities) {
+            g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_FAILED, capabilities.error().message.c_str());
+            return nullptr;
+        }
+        codecs = std::move(*capabilities);
+    }
+    auto *self = SPICE_OVERLAY_DISPLAY(g_object_new(SPICE_OVERLAY_TYPE_DISPLAY, nullptr));
+    self->core = new DisplayCore(self, session, *options, std::move(codecs), std::move(*connection));
+    return GTK_WIDGET(self);
+}
+
+void spice_overlay_display_get_guest_size(SpiceOverlayDisplay *self, int *width, int *height)
+{
+    *width = self->core ? self->core->desktop().width() : 0;
+    *height = self->core ? self->core->desktop().height() : 0;
+}
+
+char *spice_overlay_display_dup_statistics(SpiceOverlayDisplay *self)
+{
+    return g_strdup(self->core ? self->core->statistics().c_str() : "");
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "statistics_json.h"
+
+#include <cstdio>
+
+namespace spice_overlay {
+
+namespace {
+
+std::string number(double value)
+{
+    char text[32];
+    std::snprintf(text, sizeof text, "%.2f", value);
+    return text;
+}
+
+std::string percentiles(const DurationHistogram &h)
+{
+    return "{\"count\": " + std::to_string(h.count()) + ", \"p50\": " + number(h.percentile(50)) +
+           ", \"p95\": " + number(h.percentile(95)) + ", \"p99\": " + number(h.percentile(99)) + "}";
+}
+
+} // namespace
+
+std::string to_json(const Statistics &s, const Session::Counters &session, std::uint64_t desktop_pixels_copied)
+{
+    std::string json;
+    auto member = [&json](const char *name, const std::string &value) {
+        json += (json.empty() ? "\"" : ", \"") + std::string(name) + "\": " + value;
+    };
+    auto count = [&member](const char *name, std::uint64_t value) { member(name, std::to_string(value)); };
+
+    count("frames_decoded", s.frames_decoded);
+    count("frames_committed", s.frames_committed);
+    count("frames_presented", s.frames_presented);
+    count("frames_dropped_late", s.frames_dropped_late);
+    count("frames_while_hidden", s.frames_while_hidden);
+    member("transport", "\"" + s.transport + "\"");
+    std::string placements;
+    auto placement = [&placements](const char *name, std::uint64_t times) {
+        if (times)
+            placements += (placements.empty() ? "\"" : ", \"") + std::string(name) + "\": " + std::to_string(times);
+    };
+    placement("above", s.placed_above);
+    placement("below", s.placed_below);
+    placement("hidden", s.placed_hidden);
+    member("placements", "{" + placements + "}");
+    count("geometry_transactions", s.geometry_transactions);
+    count("streams_opened", s.streams_opened);
+    count("decoder_restarts", s.decoder_restarts);
+    member("latency_ms", "{\"receipt_to_commit\": " + percentiles(s.receipt_to_commit) +
+                             ", \"receipt_to_presentation\": " + percentiles(s.receipt_to_presentation) +
+                             ", \"decode\": " + percentiles(s.decode) + "}");
+    count("wire_bytes", session.wire_bytes);
+    count("bitstream_bytes", session.bitstream_bytes);
+    count("access_units", session.access_units);
+    count("geometry_messages", session.geometry_messages);
+    count("protocol_errors", session.protocol_errors);
+    count("stale_units", session.stale_units);
+    count("max_in_flight", session.max_in_flight);
+    count("desktop_pixels_copied", desktop_pixels_copied);
+    return json;
+}
+
+} // namespace spice_overlay

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "overlay/pace/statistics.h"
+#include "portclient/session.h"
+
+#include <string>
+
+namespace spice_overlay {
+
+/// The members of a JSON object, without its braces (see spice-overlay-viewer(1), "STATISTICS").
+[[nodiscard]] std::string to_json(const Statistics &statistics, const Session::Counters &session,
+                                  std::uint64_t desktop_pixels_copied);
+
+} // namespace spice_overlay

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "overlay/layout/desktop_sync.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <queue>
+#include <random>
+
+using namespace spice_overlay;
+
+namespace {
+
+constexpr int kWidth = 160;
+constexpr int kHeight = 120;
+constexpr std::uint32_t kPlaceholder = 0x01fe77;
+constexpr std::int64_t kMs = 1'000'000;
+
+/// A guest's desktop by definition: who owns each pixel. Shares nothing with the region algebra.
+class Guest {
+public:
+    GuestRect video{{20, 20, 84, 68}};
+    GuestRect occluder{{200, 200, 220, 220}}; ///< off-screen: none
+
+    [[nodiscard]] std::uint32_t pixel(int x, int y) const
+    {
+        auto in = [x, y](const GuestRect &r) { return x >= r.x1 && x < r.x2 && y >= r.y1 && y < r.y2; };
+        if (in(occluder))
+            return 0x406080;
+        if (in(video))
+            return kPlaceholder;
+        if (in(video.grown(1)))
+            return 0xffd700; // the window's border
+        return 0x101010u + static_cast<std::uint32_t>(x * 7 + y * 13) % 97 * 0x010203;
+    }
+
+    [[nodiscard]] wire::Geometry geometry(std::uint32_t serial) const
+    {
+        wire::Geometry g;
+        g.stream = 1;
+        g.serial = serial;
+        g.target = {video.x1, video.y1, std::uint32_t(video.width()), std::uint32_t(video.height())};
+        g.placeholder = kPlaceholder;
+        for (int y = std::max(video.y1, 0); y < std::min(video.y2, kHeight); ++y)
+            for (int x = std::max(video.x1, 0); x < std::min(video.x2, kWidth);) {
+                int end = x;
+                while (end < std::min(video.x2, kWidth) && pixel(end, y) == kPlaceholder)
+                    ++end;
+                if (end > x)
+                    g.visible.push_back({x, y, std::uint32_t(end - x), 1});
+                x = end + 1;
+            }
+        return g;
+    }
+};
+
+/// The viewer's side: SPICE's live picture, and what is on the screen.
+class Bench {
+public:
+    Bench()
+    {
+        pixels_.resize(kWidth * kHeight);
+        draw(Guest(), {{0, 0, kWidth, kHeight}});
+        sync.set_live({pixels_.data(), kWidth, kWidth, kHeight});
+        sync.geometry(1, VideoGeometry(Guest().geometry(1), bounds()), 0);
+        sync.set_showing(1, true);
+        (void)sync.advance(0);
+    }
+
+    static GuestRect bounds() { return {{0, 0, kWidth, kHeight}}; }
+
+    void draw(const Guest &guest, const GuestRect &r)
+    {
+        for (int y = std::max(r.y1, 0); y < std::min(r.y2, kHeight); ++y)
+            for (int x = std::max(r.x1, 0); x < std::min(r.x2, kWidth); ++x)
+                pixels_[static_cast<std::size_t>(y * kWidth + x)] = guest.pixel(x, y);
+    }
+
+    /// Pixels that a person would see wrong: a bare placeholder, or video where the shown desktop has none.
+    [[nodiscard]] int wrong_pixels() const
+    {
+        std::vector<char> hole(kWidth * kHeight);
+        for (const Box &b : sync.applied(1)->visible.boxes())
+            for (int y = b.y1; y < b.y2; ++y)
+                std::fill_n(hole.begin() + y * kWidth + b.x1, b.width(), 1);
+        int wrong = 0;
+        Picture shown = sync.released();
+        for (int y = 0; y < kHeight; ++y)
+            for (int x = 0; x < kWidth; ++x)
+                wrong += (shown.row(y)[x] == kPlaceholder) != (hole[static_cast<std::size_t>(y * kWidth + x)] != 0);
+        return wrong;
+    }
+
+    DesktopSync sync;
+
+private:
+    std::vector<std::uint32_t> pixels_;
+};
+
+struct Event {
+    std::int64_t at;
+    std::uint64_t order;
+    std::function<void()> happen;
+    bool operator<(const Event &o) const { return at != o.at ? at > o.at : order > o.order; }
+};
+
+} // namespace
+
+struct Skew {
+    const char *name;
+    int from_ms; ///< geometry after damage; negative: before
+    int to_ms;
+};
+
+class Skewed : public testing::TestWithParam<Skew> {};
+
+TEST_P(Skewed, moving_window_never_shows_its_placeholder_nor_video_out_of_place)
+{
+    std::mt19937 random(5);
+    auto between = [&](int a, int b) { return std::uniform_int_distribution<int>(a, b)(random); };
+    Bench bench;
+    std::priority_queue<Event> events;
+    std::uint64_t order = 0;
+    std::int64_t now = 0;
+    std::int64_t last_geometry = 0;
+    std::int64_t last_damage = 0;
+    auto at = [&](std::int64_t when, std::function<void()> what) { events.push({when, order++, std::move(what)}); };
+
+    auto guest = std::make_shared<Guest>();
+    constexpr int kSteps = 400;
+    for (int step = 0; step < kSteps; ++step) {
+        std::int64_t when = 100 * kMs + step * 33 * kMs;
+        auto before = guest;
+        guest = std::make_shared<Guest>(*before);
+        switch (between(0, 4)) {
+        case 0: { // dragged, also half off-screen
+            int x = between(-40, kWidth - 20);
+            int y = between(-30, kHeight - 20);
+            guest->video = GuestRect::from_size(x, y, before->video.width(), before->video.height());
+            break;
+        }
+        case 1: // a short way
+            guest->video = {{before->video.x1 + between(-3, 3), before->video.y1 + between(-3, 3), 0, 0}};
+            guest->video.x2 = guest->video.x1 + before->video.width();
+            guest->video.y2 = guest->video.y1 + before->video.height();
+            break;
+        case 2:
+            guest->video.x2 = guest->video.x1 + between(20, 90);
+            guest->video.y2 = guest->video.y1 + between(20, 70);
+            break;
+        default:
+            guest->occluder = GuestRect::from_size(between(-20, kWidth), between(-20, kHeight), between(5, 60), between(5, 60));
+        }
+        std::int64_t skew = between(GetParam().from_ms, GetParam().to_ms) * kMs;
+        std::int64_t damage_at = std::max(when + std::max<std::int64_t>(-skew, 0), last_damage);
+        std::int64_t geometry_at = std::max(when + std::max<std::int64_t>(skew, 0), last_geometry); // each channel keeps its order
+        last_geometry = geometry_at;
+        // The desktop changes in up to three pieces, one after the other.
+        std::vector<GuestRect> pieces;
+        for (const GuestRect &r : {before->video.grown(1), guest->video.grown(1), before->occluder, guest->occluder})
+            if (!r.intersected(Bench::bounds()).empty())
+                pieces.push_back(r);
+        std::shuffle(pieces.begin(), pieces.end(), random);
+        std::int64_t delay = 0;
+        for (const GuestRect &piece : pieces) {
+            at(damage_at + delay, [&bench, &now, guest, piece] {
+                bench.draw(*guest, piece);
+                bench.sync.damaged(piece, now);
+            });
+            delay += between(0, 1) * kMs / 2;
+        }
+        last_damage = damage_at + delay;
+        at(geometry_at, [&bench, &now, guest, serial = std::uint32_t(step + 2)] {
+            bench.sync.geometry(1, VideoGeometry(guest->geometry(serial), Bench::bounds()), now);
+        });
+    }
+
+    int shots = 0;
+    int wrong = 0;
+    std::uint32_t last_serial = 0;
+    int applied_late = 0;
+    for (; !events.empty() || now % (16 * kMs) != 0; now += kMs / 4) {
+        while (!events.empty() && events.top().at <= now) {
+            events.top().happen();
+            events.pop();
+        }
+        if (now % (16 * kMs) != 0)
+            continue;
+        (void)bench.sync.advance(now);
+        ++shots;
+        wrong += bench.wrong_pixels() != 0;
+        last_serial = bench.sync.applied(1)->serial;
+        applied_late = std::max(applied_late, static_cast<int>((now - 100 * kMs) / (33 * kMs)) + 2 -
+                                                  static_cast<int>(last_serial));
+    }
+    (void)bench.sync.advance(now + DesktopSync::kPatience);
+    EXPECT_GT(shots, 400);
+    EXPECT_EQ(wrong, 0) << "of " << shots << " pictures";
+    EXPECT_EQ(bench.sync.applied(1)->serial, std::uint32_t(kSteps + 1)) << "the last geometry was not applied";
+    EXPECT_LE(applied_late, 5) << "the shown geometry fell behind: pairing waits longer than the skew";
+}
+
+INSTANTIATE_TEST_SUITE_P(DesktopSync, Skewed,
+                         testing::Values(Skew{"together", 0, 0}, Skew{"early_50", -50, -50}, Skew{"early_25", -25, -25},
+                                         Skew{"late_25", 25, 25}, Skew{"late_50", 50, 50}, Skew{"random", -50, 50}),
+                         [](const auto &test) { return std::string(test.param.name); });
+
+TEST(DesktopSync, damage_waits_no_longer_than_its_patience_for_a_geometry_that_never_comes)
+{
+    Bench bench;
+    Guest moved;
+    moved.video = GuestRect::from_size(60, 40, 64, 48);
+    bench.draw(moved, Bench::bounds());
+    bench.sync.damaged(Bench::bounds(), 0);
+    EXPECT_TRUE(bench.sync.advance(0).damage.empty());
+    EXPECT_EQ(bench.sync.deadline(), DesktopSync::kPatience);
+    EXPECT_FALSE(bench.sync.advance(DesktopSync::kPatience).damage.empty());
+
+    // From now on nothing waits, until the stream has been seen paired again.
+    bench.draw(moved, {{0, 0, 10, 10}});
+    bench.sync.damaged({{0, 0, 10, 10}}, DesktopSync::kPatience);
+    EXPECT_EQ(bench.sync.advance(DesktopSync::kPatience).damage, GuestRegion(GuestRect{{0, 0, 10, 10}}));
+}
+
+TEST(DesktopSync, geometry_waits_no_longer_than_its_patience_for_damage_that_never_comes)
+{
+    Bench bench;
+    Guest moved;
+    moved.video = GuestRect::from_size(60, 40, 64, 48);
+    bench.sync.geometry(1, VideoGeometry(moved.geometry(2), Bench::bounds()), 0);
+    EXPECT_FALSE(bench.sync.advance(1).geometry);
+    EXPECT_TRUE(bench.sync.advance(DesktopSync::kPatience).geometry);
+    EXPECT_EQ(bench.sync.applied(1)->serial, 2u);
+}
+
+TEST(DesktopSync, desktop_damage_elsewhere_is_released_at_once)
+{
+    Bench bench;
+    GuestRect elsewhere{{100, 80, 120, 100}};
+    bench.draw(Guest(), elsewhere);
+    bench.sync.damaged(elsewhere, 5);
+    EXPECT_EQ(bench.sync.advance(5).damage, GuestRegion(elsewhere));
+    EXPECT_LT(bench.sync.deadline(), 0);
+}
+
+TEST(DesktopSync, without_placeholder_a_region_shrinks_with_the_damage_that_covers_it)
+{
+    Bench bench;
+    Guest guest;
+    auto keyless = [&guest](std::uint32_t serial) {
+        wire::Geometry g = guest.geometry(serial);
+        g.placeholder.reset();
+        return VideoGeometry(g, Bench::bounds());
+    };
+    bench.sync.remove(1);
+    bench.sync.geometry(1, keyless(1), 0);
+    bench.sync.set_showing(1, true);
+    (void)bench.sync.advance(0);
+    guest.occluder = {{30, 30, 50, 50}};
+    bench.sync.geometry(1, keyless(2), 10);
+    EXPECT_FALSE(bench.sync.advance(10).geometry);
+    EXPECT_EQ(bench.sync.deadline(), 10 + DesktopSync::kShrinkPatience);
+    bench.sync.damaged(guest.occluder, 20);
+    EXPECT_TRUE(bench.sync.advance(20).geometry);
+
+    guest.occluder = {{200, 200, 210, 210}}; // grows again: at once
+    bench.sync.geometry(1, keyless(3), 30);
+    EXPECT_TRUE(bench.sync.advance(30).geometry);
+}
+
+TEST(DesktopSync, a_removed_stream_lets_go_of_everything_kept_back)
+{
+    Bench bench;
+    Guest moved;
+    moved.video = GuestRect::from_size(60, 40, 64, 48);
+    bench.draw(moved, Bench::bounds());
+    bench.sync.damaged(Bench::bounds(), 0);
+    EXPECT_TRUE(bench.sync.advance(0).damage.empty());
+    bench.sync.remove(1);
+    EXPECT_EQ(bench.sync.advance(1).damage, GuestRegion(Bench::bounds()));
+    EXPECT_EQ(bench.sync.applied(1), nullptr);
+}
