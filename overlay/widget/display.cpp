@@ -104,7 +104,7 @@ DisplayCore::DisplayCore(SpiceOverlayDisplay *widget, SpiceSession *session, con
     redirection_ = std::make_unique<Redirection>(
         config, screen_, *connection_, statistics_,
         [this](std::span<const std::uint8_t> bytes) { port_->write(bytes); }, [this] { screen_changed(); });
-    port_ = std::make_unique<PortChannel>(session, port_name_of(options), *this);
+    port_ = std::make_unique<PortChannel>(session, port_name_of(options), static_cast<PortChannel::Listener &>(*this));
 }
 
 /// Where the widget is in its window's surface. Returns whether that or its size has changed.
@@ -190,7 +190,7 @@ void DisplayCore::resized(int width, int height)
 {
     if (!resize_guest_ || width <= 0 || height <= 0)
         return;
-    g_autolist(SpiceChannel) channels = spice_session_get_channels(session_);
+    g_autoptr(GList) channels = spice_session_get_channels(session_);
     for (GList *l = channels; l; l = l->next)
         if (SPICE_IS_MAIN_CHANNEL(l->data))
             spice_main_channel_update_display(SPICE_MAIN_CHANNEL(l->data), 0, 0, 0, width, height, TRUE);
@@ -234,8 +234,9 @@ static void display_size_allocate(GtkWidget *widget, int width, int height, int)
 static void display_snapshot(GtkWidget *widget, GtkSnapshot *snapshot)
 {
     const GdkRGBA black{0, 0, 0, 1};
-    graphene_rect_t all = GRAPHENE_RECT_INIT(0, 0, static_cast<float>(gtk_widget_get_width(widget)),
-                                             static_cast<float>(gtk_widget_get_height(widget)));
+    graphene_rect_t all;
+    graphene_rect_init(&all, 0, 0, static_cast<float>(gtk_widget_get_width(widget)),
+                       static_cast<float>(gtk_widget_get_height(widget)));
     gtk_snapshot_append_color(snapshot, &black, &all);
 }
 
