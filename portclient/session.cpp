@@ -49,13 +49,6 @@ public:
     {
         if (--s_.depth_ > 0)
             return;
-        for (auto &[id, entry] : s_.streams_) {
-            if (!std::exchange(entry->credit_due, false))
-                continue;
-            if (auto credit = entry->stream.credit())
-                s_.send(*credit);
-            s_.counters_.max_in_flight = std::max(s_.counters_.max_in_flight, entry->stream.in_flight());
-        }
         s_.ended_.clear();
         if (!s_.out_.empty() && s_.open_)
             s_.listener_.transmit(s_.out_);
@@ -194,7 +187,7 @@ void Session::units_done(std::uint32_t stream, std::uint32_t units, std::int64_t
     now_ = now;
     if (Entry *entry = find(stream)) {
         entry->stream.done(units);
-        entry->credit_due = true;
+        grant(stream);
     }
 }
 
@@ -313,6 +306,7 @@ void Session::receive(const wire::StreamOpen &open)
     Entry &entry = *(streams_[open.stream] = std::make_unique<Entry>(open, budget_));
     entry.feedback.stream = open.stream;
     send(wire::StreamAccept{open.stream});
+    grant(open.stream);
     if (geometry)
         pass(entry, geometry.mapped());
 }
@@ -321,7 +315,7 @@ void Session::receive(const wire::AccessUnit &unit)
 {
     counters_.bitstream_bytes += unit.data.size();
     if (Entry *entry = find(unit.stream))
-        take(unit.stream, *entry, entry->stream.receive(unit, now_));
+        take(unit.stream, entry->stream.receive(unit, now_));
     else
         ++counters_.stale_units;
 }
@@ -330,12 +324,11 @@ void Session::receive(const wire::AccessUnitChunk &chunk)
 {
     counters_.bitstream_bytes += chunk.data.size();
     if (Entry *entry = find(chunk.stream))
-        take(chunk.stream, *entry, entry->stream.receive(chunk, now_));
+        take(chunk.stream, entry->stream.receive(chunk, now_));
 }
 
-void Session::take(std::uint32_t id, Entry &entry, const InboundStream::Received &received)
+void Session::take(std::uint32_t stream, const InboundStream::Received &received)
 {
-    entry.credit_due = true;
     switch (received.verdict) {
     case InboundStream::Verdict::kMore:
         break;
@@ -351,12 +344,24 @@ void Session::take(std::uint32_t id, Entry &entry, const InboundStream::Received
         ++counters_.units_before_key;
         break;
     case InboundStream::Verdict::kViolation:
-        fail(id, Reason::kProtocolError);
+        fail(stream, Reason::kProtocolError);
         break;
     case InboundStream::Verdict::kNoMemory:
-        fail(id, Reason::kNoResources);
+        fail(stream, Reason::kNoResources);
         break;
     }
+    grant(stream);
+}
+
+// Credit is given as each unit is taken, not once per feed(), so that it does not matter how the bytes are cut.
+void Session::grant(std::uint32_t stream)
+{
+    Entry *entry = find(stream);
+    if (!entry)
+        return;
+    if (auto credit = entry->stream.credit())
+        send(*credit);
+    counters_.max_in_flight = std::max(counters_.max_in_flight, entry->stream.in_flight());
 }
 
 void Session::receive(const wire::Geometry &geometry)

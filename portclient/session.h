@@ -92,7 +92,6 @@ private:
         std::uint32_t decode_count = 0;
         bool feedback_due = false;
         std::int64_t last_feedback = 0; ///< 0: none in this epoch
-        bool credit_due = true;
     };
     using Streams = std::map<std::uint32_t, std::unique_ptr<Entry>>;
     class Batch;
@@ -111,7 +110,8 @@ private:
     {
     }
     [[nodiscard]] wire::Reason refuse(const wire::StreamOpen &open) const;
-    void take(std::uint32_t id, Entry &entry, const InboundStream::Received &received);
+    void take(std::uint32_t stream, const InboundStream::Received &received);
+    void grant(std::uint32_t stream);
     void pass(Entry &entry, const wire::Geometry &geometry);
 
     Entry *find(std::uint32_t stream);

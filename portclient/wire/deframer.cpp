@@ -151,7 +151,7 @@ const Message *Deframer::hunt()
             const Hello &hello = std::get<Hello>(message_);
             if (hello.peer_nonce != our_nonce_ && hello.peer_nonce != 0)
                 continue;
-            if (hello.peer_nonce == our_nonce_)
+            if (hello.peer_nonce != 0)
                 state_ = State::kInSync;
             skipped_ += at;
             if (kept)

@@ -13,7 +13,7 @@ namespace spice_overlay::wire {
 class Handshake {
 public:
     /// `ours` carries role, versions, name and capabilities; its nonces are set here.
-    explicit Handshake(Hello ours) : ours_(std::move(ours)) {}
+    explicit Handshake(Hello ours) : ours_(std::move(ours)) { ours_.nonce = ours_.peer_nonce = 0; }
 
     /// Begins a conversation under a fresh `nonce` (never 0; from a random source). Returns the HELLO to send.
     [[nodiscard]] const Hello &start(std::uint64_t nonce);
