@@ -158,12 +158,11 @@ void Desktop::find_visible()
             VisibleRegion region = visible_region(item.box, display_, occluders, position[index]);
             view.visible = std::move(region.rects);
             rounded_.back() = !region.exact;
-            if (!region.exact) {
-                std::fprintf(stderr, "spice-overlay-host: video %d shows in more than 256 rectangles; "
-                             "its region is rounded inward\n", view.index);
-            }
         }
         bool before = videos_.size() < was_rounded.size() && was_rounded[videos_.size()];
+        if (rounded_.back() && !before)
+            std::fprintf(stderr, "spice-overlay-host: video %d shows in more than 256 rectangles; its region is rounded "
+                                 "inward\n", view.index);
         if (before || rounded_.back())
             damage(item.box); // what falls out of a rounded region is blanked, and that may be anywhere
         videos_.push_back(std::move(view));

@@ -146,9 +146,12 @@ Pixels paint_window(const SceneWindow &window, int width, int height, const Rese
     texture(pixels, width, whole, window.colour);
     {
         Canvas canvas(pixels, width, height);
+        cairo_rectangle(canvas.cr, 0, 0, width - 10, height);
+        cairo_clip(canvas.cr);
         for (int y = kTitle + 22, line = 1; y < height - 8 && width > 60; y += 18, ++line)
             canvas.text(10, y, 13, 0x1D2430, std::to_string(line) + "  " + title + ": the quick brown fox jumps over " +
                                                  std::to_string(line * 7919 % 1000) + " lazy dogs, twice");
+        cairo_reset_clip(canvas.cr);
         if (height > kTitle + 8 && width > 40)
             title_bar(canvas, {0, 0, width, kTitle}, title);
         const std::uint32_t border = 0x3C4656;

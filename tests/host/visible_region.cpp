@@ -7,24 +7,26 @@ namespace spice_overlay::host {
 
 namespace {
 
-// Rows of `height` rectangles become one where their runs are the same.
+// A run goes on in the rectangle above it where that is exactly as wide.
 std::vector<Rect> merge_rows(const std::vector<Runs> &rows, const Rect &area, int band)
 {
     std::vector<Rect> rects;
-    std::size_t above = 0; // first rectangle of the row above
-    Runs previous;
+    std::vector<std::size_t> above; // rectangles that end at the current row
     for (int y = 0; y < area.h; y += band) {
-        const Runs &runs = rows[static_cast<std::size_t>(y / band)];
         int height = std::min(band, area.h - y);
-        if (y > 0 && runs == previous) {
-            for (std::size_t i = above; i < rects.size(); ++i)
-                rects[i].h += height;
-            continue;
+        std::vector<std::size_t> here;
+        for (auto [from, to] : rows[static_cast<std::size_t>(y / band)]) {
+            Rect run{area.x + from, area.y + y, to - from, height};
+            auto fits = [&](std::size_t i) { return rects[i].x == run.x && rects[i].w == run.w; };
+            if (auto found = std::find_if(above.begin(), above.end(), fits); found != above.end()) {
+                rects[*found].h += height;
+                here.push_back(*found);
+            } else {
+                here.push_back(rects.size());
+                rects.push_back(run);
+            }
         }
-        above = rects.size();
-        for (auto [from, to] : runs)
-            rects.push_back({area.x + from, area.y + y, to - from, height});
-        previous = runs;
+        above = std::move(here);
     }
     return rects;
 }
