@@ -13,12 +13,9 @@ void StreamSender::grant(std::uint64_t bytes, std::uint32_t units)
 
 void StreamSender::push(Unit unit, std::int64_t pts, std::int64_t came)
 {
+    if (unit.data.size() > wire::kMaxAccessUnit)
+        unit.data.clear(); // keeps its place in the order, until trim() leaves it out
     waiting_.push_back({std::move(unit), pts, came});
-    Waiting &last = waiting_.back();
-    if (last.unit.data.empty() || last.unit.data.size() > wire::kMaxAccessUnit) {
-        drop(last);
-        waiting_.pop_back();
-    }
     trim();
 }
 
@@ -42,6 +39,11 @@ void StreamSender::trim()
         const Waiting &front = waiting_.front();
         // What is shown before the key unit that the stream resumed with refers to what was left out.
         bool leading = !front.unit.key && front.pts < resumed_at_;
+        if (front.unit.data.empty()) {
+            drop(front);
+            waiting_.pop_front();
+            continue;
+        }
         if (front.unit.key || (!needs_key_ && !leading))
             return;
         counters_.dropped++; // the key unit's own discontinuity stands for these
