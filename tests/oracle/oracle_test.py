@@ -86,6 +86,19 @@ def finds_a_frame_that_should_not_be_shown():
     check(judge(shot_with(painted(FRAME)), frames=range(FRAME, FRAME + 2)).clean, "frame in range did not pass")
 
 
+def counts_foreign_chroma_at_the_right_edge_apart_and_nowhere_else():
+    spoilt = painted(FRAME).astype(int)
+    spoilt[:, -1] += (-20, 12, 25)  # as of a quarter of another chroma sample: Y stays
+    spoilt = np.clip(spoilt, 0, 255).astype(np.uint8)
+    verdict = judge(shot_with(spoilt))
+    check(verdict.edge_chroma_pixels > 100 and verdict.clip_mismatch_pixels < 60, str(verdict))
+    spoilt = np.roll(spoilt, -7, 1)
+    spoilt[:, :-8] = painted(FRAME)[:, :-8]
+    spoilt[:, -7:] = painted(FRAME)[:, -7:]
+    verdict = judge(shot_with(spoilt))
+    check(verdict.edge_chroma_pixels == 0 and verdict.clip_mismatch_pixels > 120, str(verdict))
+
+
 def finds_two_frames_mixed_in_one_picture():
     picture = painted(FRAME)
     picture[160:] = painted(FRAME + 1)[160:]
@@ -155,4 +168,4 @@ def finds_a_scaled_video_in_the_wrong_place():
 
 if __name__ == "__main__":
     prepare()
-    cases.main("Oracle", cases.named(sys.modules[__name__], "accepts_", "names_", "finds_"))
+    cases.main("Oracle", cases.named(sys.modules[__name__], "accepts_", "names_", "finds_", "counts_"))

@@ -30,7 +30,7 @@ def run(options, renderer, scene):
     def on_step(step):
         print(f"  {step.name}: {step.shots} shots, {step.verdict.video_pixels} video pixels, frames {step.frames}, "
               f"outside {step.verdict.outside_mismatch_pixels}, clip {step.verdict.clip_mismatch_pixels}, "
-              f"worst deviation {step.verdict.worst_deviation}", flush=True)
+              f"edge chroma {step.verdict.edge_chroma_pixels}, worst deviation {step.verdict.worst_deviation}", flush=True)
         for index, state in step.states.items():
             shown = [frames[index] for frames in step.frames if index in frames]
             if state == "paused" and len(set(shown)) > 1:
@@ -51,7 +51,7 @@ def run(options, renderer, scene):
         if videos:
             staging.start_play(stage, host, [videos[index] for index in sorted(videos)], "--loop")
         steps = rehearsal.perform(weston, host, references, on_step)
-        check(viewer.process.alive, f"the viewer died: {viewer.process.tail()}")
+        check(viewer.process.alive, f"the viewer died with status {viewer.process.popen.poll()}: {viewer.process.tail()}")
         check(not viewer.maps_video_memory(), "the viewer maps a video frame")
         check(steps, "the scene has no step")
         check(not wrong, "\n".join(wrong))
