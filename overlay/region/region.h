@@ -14,7 +14,8 @@ namespace spice_overlay {
 class BoxSet {
 public:
     [[nodiscard]] bool empty() const { return boxes_.empty(); }
-    [[nodiscard]] const std::vector<Box> &boxes() const { return boxes_; }
+    [[nodiscard]] const std::vector<Box> &boxes() const & { return boxes_; }
+    const std::vector<Box> &boxes() && = delete; ///< a range-for over a temporary's boxes would read freed memory
     [[nodiscard]] std::int64_t area() const;
     [[nodiscard]] bool contains(int x, int y) const;
     bool operator==(const BoxSet &) const = default;

@@ -170,7 +170,8 @@ bool DesktopSurface::commit(const Picture &picture, const GuestRegion &damage, c
                 to[i] = from[i] | 0xff000000u;
         }
     }
-    for (const Box &b : (target->stale & hole).boxes())
+    GuestRegion clear = target->stale & hole;
+    for (const Box &b : clear.boxes())
         for (int y = b.y1; y < b.y2; ++y)
             std::memset(target->pixels + std::ptrdiff_t{y} * width_ + b.x1, 0, std::size_t(b.width()) * 4);
     copied_pixels_ += static_cast<std::uint64_t>(target->stale.area());
