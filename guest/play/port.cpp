@@ -24,8 +24,6 @@ std::string open_error(const std::string &path, int error)
         return path + ": no permission to open the port; run as its owner, or add a udev rule for it";
     case EBUSY:
         return path + ": another program has the port open; end that one first";
-    case ECONNREFUSED:
-        return path + ": nobody listens on this socket; start its server first";
     default:
         return path + ": cannot open the port: " + std::strerror(error);
     }
@@ -42,7 +40,8 @@ Result<UniqueFd> connect_unix(const std::string &path, bool non_blocking)
     std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
     UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (non_blocking ? SOCK_NONBLOCK : 0), 0));
     if (!fd.valid() || connect(fd.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address) != 0)
-        return Error{open_error(path, errno)};
+        return Error{path + ": cannot connect: " + (errno == ECONNREFUSED ? "nobody listens" : std::strerror(errno))
+                     + "; start its server first"};
     return fd;
 }
 
