@@ -319,6 +319,8 @@ void Host::control(const std::string &line)
         go_on();
     } else if (verb == "quit") {
         quit_();
+    } else if (verb == "stats") {
+        say("{\"event\":\"stats\"," + stats() + "}");
     } else if (verb == "pause-port") {
         port_->pause(true);
     } else if (verb == "resume-port") {
@@ -340,19 +342,25 @@ void Host::control(const std::string &line)
     }
 }
 
+std::string Host::stats() const
+{
+    if (!port_ || !publisher_)
+        return {};
+    const SpicePort::Counters &port = port_->counters();
+    std::ostringstream out;
+    out << "\"scene\":" << json_string(options_.scene_file) << ",\"steps\":" << step_ << ",\"client_connections\":"
+        << connections_ << ",\"draw_commands\":" << display_->commands() << ",\"drawn_pixels\":"
+        << display_->drawn_pixels() << ",\"geometry_lines\":" << publisher_->geometry_lines()
+        << ",\"port\":{\"opened\":" << port.opened << ",\"bytes_to_client\":" << port.to_client
+        << ",\"pieces_to_client\":" << port.pieces_to_client << ",\"bytes_to_guest\":" << port.to_guest
+        << ",\"pieces_to_guest\":" << port.pieces_to_guest << ",\"bytes_discarded\":" << port.discarded << '}';
+    return out.str();
+}
+
 Status Host::write_stats(const std::string &path) const
 {
     std::ofstream out(path);
-    if (port_ && publisher_) {
-        const SpicePort::Counters &port = port_->counters();
-        out << "{\"scene\":" << json_string(options_.scene_file) << ",\"steps\":" << step_
-            << ",\"client_connections\":" << connections_ << ",\"draw_commands\":" << display_->commands()
-            << ",\"drawn_pixels\":" << display_->drawn_pixels() << ",\"geometry_lines\":" << publisher_->geometry_lines()
-            << ",\"port\":{\"opened\":" << port.opened << ",\"bytes_to_client\":" << port.to_client
-            << ",\"pieces_to_client\":" << port.pieces_to_client << ",\"bytes_to_guest\":" << port.to_guest
-            << ",\"pieces_to_guest\":" << port.pieces_to_guest << ",\"bytes_discarded\":" << port.discarded << "}}\n";
-    }
-    out.flush();
+    out << '{' << stats() << "}\n" << std::flush;
     if (!out)
         return Error{"cannot write '" + path + "': check that the directory exists and has room"};
     return Success{};

@@ -67,6 +67,7 @@ private:
     Status dump(const std::string &path) const;
     void control(const std::string &line);
     void say(const std::string &json);
+    [[nodiscard]] std::string stats() const; ///< members of a JSON object, without its braces
 
     Options options_;
     std::function<void()> quit_;

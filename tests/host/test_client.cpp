@@ -31,6 +31,11 @@ void invalidate(SpiceDisplayChannel *, gint, gint, gint, gint, gpointer data)
     of(data).last_invalidation = g_get_monotonic_time();
 }
 
+void channel_event(SpiceChannel *, SpiceChannelEvent event, gpointer data)
+{
+    of(data).closed_channels += event == SPICE_CHANNEL_CLOSED;
+}
+
 void take_cursor(SpiceCursorChannel *, gint, gint, gint, gint, gpointer, gpointer data)
 {
     of(data).cursor_set = true;
@@ -78,20 +83,22 @@ Client::Client(const std::string &unix_path)
         } else if (!SPICE_IS_MAIN_CHANNEL(channel)) {
             return;
         }
+        g_signal_connect(channel, "channel-event", G_CALLBACK(channel_event), &client);
         spice_channel_connect(channel);
     }), this);
-    g_signal_connect(session, "disconnected",
-                     G_CALLBACK(+[](SpiceSession *, gpointer data) { ++of(data).disconnections; }), this);
     spice_session_connect(session);
 }
 
 Client::~Client()
 {
-    for (gpointer object : {static_cast<gpointer>(display), static_cast<gpointer>(cursor), static_cast<gpointer>(port)})
-        if (object != nullptr)
-            g_signal_handlers_disconnect_by_data(object, this);
+    GList *channels = spice_session_get_channels(session);
+    for (GList *item = channels; item != nullptr; item = item->next)
+        g_signal_handlers_disconnect_by_data(item->data, this);
+    g_list_free(channels);
     g_signal_handlers_disconnect_by_data(session, this);
     spice_session_disconnect(session);
+    for (int i = 0; i < 100 && g_main_context_iteration(nullptr, FALSE); ++i) {
+    } // the channels' coroutines end, which still ask the session
     g_object_unref(session);
 }
 
@@ -108,10 +115,11 @@ std::vector<std::uint32_t> Client::picture() const
     return pixels;
 }
 
-void Client::send_to_port(const std::vector<std::uint8_t> &bytes)
+void Client::send_to_port(std::vector<std::uint8_t> bytes)
 {
+    written_.push_back(std::move(bytes));
     ++port_writes_left;
-    spice_port_channel_write_async(port, bytes.data(), bytes.size(), nullptr, written, this);
+    spice_port_channel_write_async(port, written_.back().data(), written_.back().size(), nullptr, written, this);
 }
 
 } // namespace spice_overlay::host::testing_tools

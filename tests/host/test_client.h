@@ -4,6 +4,7 @@
 #include <spice-client.h>
 
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,7 @@ public:
 
     /// The primary surface as received, 0xRRGGBB; empty before there is one.
     [[nodiscard]] std::vector<std::uint32_t> picture() const;
-    void send_to_port(const std::vector<std::uint8_t> &bytes);
+    void send_to_port(std::vector<std::uint8_t> bytes);
 
     SpiceSession *session = nullptr;
     SpiceDisplayChannel *display = nullptr; ///< these belong to the session
@@ -35,11 +36,12 @@ public:
     std::string port_events;            ///< "OPENED " and "CLOSED " as they came
     bool port_write_failed = false;
     int port_writes_left = 0;
-    int disconnections = 0;
+    int closed_channels = 0;            ///< by the server
 
 private:
     const std::uint8_t *primary_ = nullptr;
     int stride_ = 0;
+    std::deque<std::vector<std::uint8_t>> written_; ///< what a write borrows until it ends
 };
 
 } // namespace spice_overlay::host::testing_tools

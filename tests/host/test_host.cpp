@@ -240,7 +240,7 @@ TEST(Host, ends_cleanly_on_a_signal_with_a_client_connected)
         ASSERT_TRUE(wait_until([&] { return client.invalidations > 3; }));
         host.program().signal(number);
         EXPECT_EQ(host.program().wait(), 0) << host.program().output();
-        EXPECT_TRUE(wait_until([&] { return client.disconnections > 0; }));
+        EXPECT_TRUE(wait_until([&] { return client.closed_channels > 0; }));
         EXPECT_NE(read_file(host.path("stats.json")).find("\"client_connections\":1"), std::string::npos);
     }
 }

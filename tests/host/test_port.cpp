@@ -152,6 +152,10 @@ TEST_P(Port, closed_and_opened_by_a_tester_loses_what_is_sent_between)
     control_->send("close-port\n");
     ASSERT_TRUE(client_saw("OPENED CLOSED "));
     program.send("lost");
+    ASSERT_TRUE(wait_until([&] {
+        control_->send("stats\n");
+        return control_->next_line("\"stats\"").value_or("").find("\"bytes_discarded\":4}") != std::string::npos;
+    }));
     control_->send("open-port\n");
     ASSERT_TRUE(client_saw("OPENED CLOSED OPENED "));
     program.send("kept");
