@@ -10,7 +10,8 @@ namespace spice_overlay {
 
 namespace {
 
-constexpr std::size_t kMaxPieces = 256;
+constexpr std::size_t kMaxPieces = 1024;
+constexpr std::size_t kMaxPiecesPixels = 16u << 20; // 64 MiB
 constexpr std::size_t kMaxWaiting = 64;
 
 /// A stray placeholder is no speck: in all but narrow rectangles every eighth pixel of every eighth row finds it.
@@ -64,15 +65,20 @@ void DesktopSync::update_mode()
     } else {
         for (const Piece &piece : pieces_)
             damage_ |= piece.rect;
-        pieces_.clear();
-        shadow_ = {};
+        forget_pieces();
     }
+}
+
+void DesktopSync::forget_pieces()
+{
+    pieces_.clear();
+    pieces_pixels_ = 0;
+    shadow_ = {};
 }
 
 void DesktopSync::set_live(const Picture &live)
 {
-    pieces_.clear();
-    shadow_ = {};
+    forget_pieces();
     live_ = live;
     damage_ = live.bounds();
     for (auto &[id, stream] : streams_)
@@ -92,10 +98,12 @@ void DesktopSync::damaged(const GuestRect &rect, std::int64_t now)
         damage_ |= r;
         return;
     }
-    if (pieces_.size() == kMaxPieces)
-        release_pieces(kMaxPieces / 2, damage_);
     Piece piece{r, now, {}};
     piece.pixels.resize(static_cast<std::size_t>(r.area()));
+    while (!pieces_.empty() &&
+           (pieces_.size() >= kMaxPieces || pieces_pixels_ + piece.pixels.size() > kMaxPiecesPixels))
+        release_pieces(1, damage_);
+    pieces_pixels_ += piece.pixels.size();
     for (int y = r.y1; y < r.y2; ++y)
         std::memcpy(piece.pixels.data() + std::ptrdiff_t{y - r.y1} * r.width(), live_.row(y) + r.x1,
                     std::size_t(r.width()) * 4);
@@ -135,6 +143,7 @@ void DesktopSync::release_pieces(std::size_t count, GuestRegion &damage)
             std::memcpy(shadow_.data() + std::ptrdiff_t{y} * live_.width + r.x1,
                         piece.pixels.data() + std::ptrdiff_t{y - r.y1} * r.width(), std::size_t(r.width()) * 4);
         damage |= r;
+        pieces_pixels_ -= piece.pixels.size();
         pieces_.pop_front();
     }
 }

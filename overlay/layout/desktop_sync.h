@@ -35,7 +35,7 @@ struct Picture {
 /// One thread. Times are ns of CLOCK_MONOTONIC.
 class DesktopSync {
 public:
-    static constexpr std::int64_t kPatience = 100'000'000;
+    static constexpr std::int64_t kPatience = 250'000'000;
     static constexpr std::int64_t kShrinkPatience = 34'000'000; ///< two frames at 60 Hz
 
     /// The live picture: SPICE draws into it, then damaged() is called. Forgets what is kept back. The memory must stay valid
@@ -83,6 +83,7 @@ private:
 
     [[nodiscard]] bool pairing() const;
     void update_mode();
+    void forget_pieces();
     void release_pieces(std::size_t count, GuestRegion &damage);
     void apply(Stream &stream, std::size_t waiting_index);
     [[nodiscard]] std::uint32_t pixel(int x, int y, std::size_t pieces) const;
@@ -93,6 +94,7 @@ private:
     Picture live_;
     std::vector<std::uint32_t> shadow_; ///< the released picture while damage may be kept back, else empty
     std::deque<Piece> pieces_;
+    std::size_t pieces_pixels_ = 0; ///< in all of them
     GuestRegion damage_; ///< not yet handed out by advance()
     std::map<std::uint32_t, Stream> streams_;
 };
