@@ -532,6 +532,36 @@ TEST_F(PlayProgram, a_pty_serves_as_port_and_is_opened_again_when_it_was_replace
     EXPECT_EQ(client_.units.back().stream, 2u);
 }
 
+TEST_F(PlayProgram, a_virtio_port_with_nobody_behind_it_causes_no_busy_loop)
+{
+    // Like a virtio port without a client, /dev/null is always readable and gives nothing.
+    program_ = std::make_unique<Program>(std::vector<std::string>{clip("short.mp4"), "--port", "/dev/null", "--stats", stats_});
+    client_.run_for(0.5);
+    long before = program_->sleeps();
+    if (before < 0)
+        GTEST_SKIP() << "no /proc to count wake-ups in";
+    client_.run_for(2);
+    EXPECT_TRUE(program_->running());
+    EXPECT_LE(program_->sleeps() - before, 6);
+    program_->signal(SIGTERM);
+    EXPECT_EQ(program_->wait(), 0) << program_->errors();
+    EXPECT_EQ(statistic(stats_, "frames_sent"), 0);
+}
+
+TEST_F(PlayProgram, a_file_cut_off_plays_what_is_there_and_says_so)
+{
+    std::string path = directory_ / "cut.mkv";
+    ASSERT_TRUE(make_clip(path, {"-c:v", "libx264", "-preset", "veryfast"}, 4));
+    auto bytes = read_bytes(path);
+    write_bytes(path, std::span(bytes).first(bytes.size() / 3));
+    start({path});
+    ASSERT_TRUE(client_.run_until([&] { return !client_.closes.empty(); }));
+    EXPECT_EQ(program_->wait(), 0);
+    EXPECT_GT(client_.units.size(), 15u);
+    EXPECT_LT(client_.units.size(), 80u);
+    EXPECT_NE(program_->errors().find("cut.mkv: is cut off"), std::string::npos) << program_->errors();
+}
+
 // ---- what people get wrong
 
 struct Wrong {
@@ -541,31 +571,60 @@ struct Wrong {
     const char *message;
 };
 
-class WrongUse : public testing::TestWithParam<Wrong> {};
+/// A file whose pictures have no size: neither the container nor the bitstream tells one.
+std::vector<std::uint8_t> without_size(std::vector<std::uint8_t> file)
+{
+    auto find = [&](const char (&name)[5]) { return std::search(file.begin(), file.end(), name, name + 4); };
+    auto entry = find("mp4v"), data = find("mdat"), track = find("tkhd");
+    if (entry == file.end() || data == file.end() || track == file.end())
+        return {};
+    std::fill_n(entry + 28, 4, 0);
+    std::fill_n(track + 80, 8, 0);
+    std::fill(data + 4, data < track ? find("moov") - 4 : file.end(), 0);
+    return file;
+}
+
+class WrongUse : public testing::TestWithParam<Wrong> {
+protected:
+    static void SetUpTestSuite()
+    {
+        if (!has_ffmpeg() || !has_encoder("libx264"))
+            return;
+        directory_ = std::make_unique<TemporaryDirectory>();
+        TemporaryDirectory &directory = *directory_;
+        ASSERT_TRUE(make_clip(directory / "good.mp4", {"-c:v", "libx264"}, 1));
+        ASSERT_TRUE(ffmpeg({"-f", "lavfi", "-i", "sine", "-t", "1", directory / "audio.mp4"}));
+        ASSERT_TRUE(ffmpeg({"-f", "lavfi", "-i", "sine", "-f", "lavfi", "-i", "color=size=64x64", "-map", "0", "-map", "1", "-t",
+                            "1", "-frames:v", "1", "-c:v", "mjpeg", "-disposition:v", "attached_pic", directory / "cover.mp4"}));
+        ASSERT_TRUE(make_clip(directory / "old.avi", {"-c:v", "mpeg4"}, 1));
+        ASSERT_TRUE(make_clip(directory / "wide.mkv", {"-c:v", "mjpeg"}, 1, "8208x16"));
+        ASSERT_TRUE(make_clip(directory / "jpeg.mp4", {"-c:v", "mjpeg"}, 1));
+        auto sizeless = without_size(read_bytes(directory / "jpeg.mp4"));
+        ASSERT_FALSE(sizeless.empty());
+        write_bytes(directory / "sizeless.mp4", sizeless);
+        write_bytes(directory / "empty.mp4", {});
+        auto good = read_bytes(directory / "good.mp4");
+        write_bytes(directory / "cut.mp4", std::span(good).first(good.size() / 2));
+        std::vector<std::uint8_t> noise(50'000);
+        for (std::size_t i = 0; i < noise.size(); i++)
+            noise[i] = static_cast<std::uint8_t>(i * i * 2654435761u >> 13);
+        write_bytes(directory / "noise.mp4", noise);
+        write_bytes(directory / "secret.mp4", good);
+        ASSERT_EQ(chmod((directory / "secret.mp4").c_str(), 0), 0);
+        listen_unix(directory / "deaf").reset(); // the socket's file stays, nobody listens
+    }
+    static void TearDownTestSuite() { directory_.reset(); }
+
+    static inline std::unique_ptr<TemporaryDirectory> directory_;
+};
 
 TEST_P(WrongUse, ends_with_a_message_and_a_status)
 {
-    if (!has_ffmpeg() || !has_encoder("libx264"))
+    if (!directory_)
         GTEST_SKIP() << "the program ffmpeg with libx264 is not installed";
     if (std::string(GetParam().name) == "no_permission" && geteuid() == 0)
         GTEST_SKIP() << "root may read everything";
-    TemporaryDirectory directory;
-    ASSERT_TRUE(make_clip(directory / "good.mp4", {"-c:v", "libx264"}, 1));
-    ASSERT_TRUE(ffmpeg({"-f", "lavfi", "-i", "sine", "-t", "1", directory / "audio.mp4"}));
-    ASSERT_TRUE(ffmpeg({"-f", "lavfi", "-i", "sine", "-f", "lavfi", "-i", "color=size=64x64", "-map", "0", "-map", "1", "-t",
-                        "1", "-frames:v", "1", "-c:v", "mjpeg", "-disposition:v", "attached_pic", directory / "cover.mp4"}));
-    ASSERT_TRUE(make_clip(directory / "old.avi", {"-c:v", "mpeg4"}, 1));
-    write_bytes(directory / "empty.mp4", {});
-    auto good = read_bytes(directory / "good.mp4");
-    write_bytes(directory / "cut.mp4", std::span(good).first(good.size() / 2));
-    std::vector<std::uint8_t> noise(50'000);
-    for (std::size_t i = 0; i < noise.size(); i++)
-        noise[i] = static_cast<std::uint8_t>(i * i * 2654435761u >> 13);
-    write_bytes(directory / "noise.mp4", noise);
-    write_bytes(directory / "secret.mp4", good);
-    (void)chmod((directory / "secret.mp4").c_str(), 0);
-    close(listen_unix(directory / "deaf").release());
-
+    TemporaryDirectory &directory = *directory_;
     std::vector<std::string> words = GetParam().words;
     for (std::string &word : words)
         if (word.starts_with('@'))
@@ -592,6 +651,8 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"audio_only", {"@audio.mp4", "--port", "@deaf"}, 1, "has no video that can be redirected: it holds audio only (aac)"},
         Wrong{"audio_with_a_cover", {"@cover.mp4", "--port", "@deaf"}, 1, "has no video that can be redirected"},
         Wrong{"unsupported_codec", {"@old.avi", "--port", "@deaf"}, 1, "its codec is mpeg4"},
+        Wrong{"zero_size", {"@sizeless.mp4", "--port", "@deaf"}, 1, "its picture size is 0x0"},
+        Wrong{"huge_size", {"@wide.mkv", "--port", "@deaf"}, 1, "its picture size is 8208x16"},
         Wrong{"not_a_video", {"@noise.mp4", "--port", "@deaf"}, 1, "is not a media file"},
         Wrong{"cut_before_its_index", {"@cut.mp4", "--port", "@deaf"}, 1, "is not a media file, or too damaged"},
         Wrong{"no_permission", {"@secret.mp4", "--port", "@deaf"}, 1, "Permission denied"},
