@@ -3,7 +3,8 @@
 
 namespace spice_overlay {
 
-std::optional<ImageLayout> shm_layout(std::uint32_t fourcc, std::uint32_t width, std::uint32_t height, std::uint32_t stride)
+std::optional<ImageLayout> shm_layout(std::uint32_t fourcc, std::uint32_t width, std::uint32_t height,
+                                      std::uint32_t stride)
 {
     if (width == 0 || height == 0 || width > kMaxBufferSide || height > kMaxBufferSide || stride > 8 * kMaxBufferSide)
         return std::nullopt;

@@ -10,8 +10,10 @@ namespace spice_overlay {
 
 constexpr std::uint32_t fourcc_code(char a, char b, char c, char d)
 {
-    return static_cast<std::uint32_t>(static_cast<unsigned char>(a)) | static_cast<std::uint32_t>(static_cast<unsigned char>(b)) << 8 |
-           static_cast<std::uint32_t>(static_cast<unsigned char>(c)) << 16 | static_cast<std::uint32_t>(static_cast<unsigned char>(d)) << 24;
+    return static_cast<std::uint32_t>(static_cast<unsigned char>(a)) |
+           static_cast<std::uint32_t>(static_cast<unsigned char>(b)) << 8 |
+           static_cast<std::uint32_t>(static_cast<unsigned char>(c)) << 16 |
+           static_cast<std::uint32_t>(static_cast<unsigned char>(d)) << 24;
 }
 
 // DRM_FORMAT_*, the formats that frames in shared memory come in.
@@ -20,8 +22,8 @@ inline constexpr std::uint32_t kFourccNv12 = fourcc_code('N', 'V', '1', '2');
 inline constexpr std::uint32_t kFourccXrgb8888 = fourcc_code('X', 'R', '2', '4');
 
 /// Allocated pictures may exceed the largest coded picture by a decoder's alignment, and by no more than this.
-inline constexpr std::uint32_t kMaxBufferSide = 8192 + 256;        ///< pixels
-inline constexpr std::uint64_t kMaxBufferBytes = 160ull << 20;     ///< of one image
+inline constexpr std::uint32_t kMaxBufferSide = 8192 + 256;    ///< pixels
+inline constexpr std::uint64_t kMaxBufferBytes = 160ull << 20; ///< of one image
 
 /// Where the planes of an image lie in one block of memory.
 struct ImageLayout {
@@ -39,9 +41,9 @@ struct ImageLayout {
     bool operator==(const ImageLayout &) const = default;
 };
 
-/// The layout that wl_shm reads into a buffer of this size: it knows the stride of the first plane alone and derives the
-/// rest, chroma planes following with half of it (YU12) or all of it (NV12). Nothing for a format not listed above, a zero or
-/// odd (YUV) size, a stride that does not hold a line, or anything beyond the limits.
+/// The layout that wl_shm reads into a buffer of this size: it knows the stride of the first plane alone and derives
+/// the rest, chroma planes following with half of it (YU12) or all of it (NV12). Nothing for a format not listed above,
+/// a zero or odd (YUV) size, a stride that does not hold a line, or anything beyond the limits.
 [[nodiscard]] std::optional<ImageLayout> shm_layout(std::uint32_t fourcc, std::uint32_t width, std::uint32_t height,
                                                     std::uint32_t stride);
 

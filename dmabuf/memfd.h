@@ -13,12 +13,12 @@ namespace spice_overlay {
 /// `bytes` rounded up to whole pages.
 [[nodiscard]] std::size_t whole_pages(std::size_t bytes);
 
-/// Shared memory of exactly `size` zero bytes (whole pages), named in /proc/PID/maps, sealed so that nobody can make it larger
-/// or smaller or change the seals; writable. Close-on-exec.
+/// Shared memory of exactly `size` zero bytes (whole pages), named in /proc/PID/maps, sealed so that nobody can make it
+/// larger or smaller or change the seals; writable. Close-on-exec.
 [[nodiscard]] Result<UniqueFd> make_sealed_memfd(const char *name, std::size_t size);
 
-/// Whether a descriptor from another process is what make_sealed_memfd() makes: memory of exactly `size` bytes that a compositor
-/// may map for reading and writing, and that can no longer change its size or become unmappable.
+/// Whether a descriptor from another process is what make_sealed_memfd() makes: memory of exactly `size` bytes that a
+/// compositor may map for reading and writing, and that can no longer change its size or become unmappable.
 [[nodiscard]] Status check_sealed_memfd(int fd, std::size_t size);
 
 /// Owns a shared mapping of a whole descriptor.
@@ -28,7 +28,9 @@ public:
 
     Mapping() = default;
     static Result<Mapping> map(int fd, std::size_t size, Access access);
-    Mapping(Mapping &&other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    Mapping(Mapping &&other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0))
+    {
+    }
     Mapping &operator=(Mapping &&other) noexcept
     {
         std::swap(data_, other.data_);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "capabilities.h"
 
-#include "portclient/base/unique_fd.h"
 #include "child.h"
+#include "portclient/base/unique_fd.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -26,7 +26,8 @@ bool read_all(int fd, std::string &text)
 {
     const auto deadline = std::chrono::steady_clock::now() + kPatience;
     for (;;) {
-        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
+        const auto left =
+            std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
         pollfd poll{fd, POLLIN, 0};
         if (left <= 0 || ::poll(&poll, 1, static_cast<int>(left)) == 0)
             return false;

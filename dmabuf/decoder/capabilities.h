@@ -9,8 +9,8 @@
 
 namespace spice_overlay {
 
-/// Asks a spice-overlay-decoder what it decodes, for the HELLO. Runs the program once and waits for it, 3 seconds at most
-/// (about 50 ms): for start-up only.
+/// Asks a spice-overlay-decoder what it decodes, for the HELLO. Runs the program once and waits for it, 3 seconds at
+/// most (about 50 ms): for start-up only.
 [[nodiscard]] Result<std::vector<wire::CodecCapability>> decoder_capabilities(const std::string &program);
 
 } // namespace spice_overlay

@@ -37,7 +37,8 @@ std::vector<char *> pointers(std::vector<std::string> &strings)
 
 } // namespace
 
-Result<pid_t> spawn(const std::string &program, const std::vector<std::string> &args, std::span<const int> fds, int output)
+Result<pid_t> spawn(const std::string &program, const std::vector<std::string> &args, std::span<const int> fds,
+                    int output)
 {
     // Copies above every target number: a dup2 below must not overwrite a descriptor that is still to be handed over.
     std::vector<UniqueFd> copies;

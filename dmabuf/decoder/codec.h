@@ -37,8 +37,8 @@ public:
         std::int64_t pts = 0;
         bool key = false;
     };
-    /// Decodes one access unit and calls `sink(AVFrame &)` for each picture that comes out, in order of presentation. Damaged
-    /// units are skipped; a failure comes only when nothing can be decoded any more.
+    /// Decodes one access unit and calls `sink(AVFrame &)` for each picture that comes out, in order of presentation.
+    /// Damaged units are skipped; a failure comes only when nothing can be decoded any more.
     [[nodiscard]] std::optional<Failure> decode(const Unit &unit, const std::function<void(AVFrame &)> &sink);
     /// Brings out the pictures that wait for later units. Decoding goes on at the next key unit.
     void drain(const std::function<void(AVFrame &)> &sink);
@@ -71,10 +71,10 @@ private:
     std::unique_ptr<AVFrame, FreeFrame> frame_;
     std::unique_ptr<AVCodecContext, FreeContext> context_; ///< last: its threads use the rest
 
-    unsigned pictures_ = 0;        ///< that came out of the current unit
-    unsigned fruitless_ = 0;       ///< units since the last picture
-    unsigned unsupported_ = 0;     ///< of which FFmpeg has no code for
-    bool seen_key_ = false;        ///< since start or flush
+    unsigned pictures_ = 0;    ///< that came out of the current unit
+    unsigned fruitless_ = 0;   ///< units since the last picture
+    unsigned unsupported_ = 0; ///< of which FFmpeg has no code for
+    bool seen_key_ = false;    ///< since start or flush
     bool ever_decoded_ = false;
     std::atomic<bool> too_large_ = false; ///< set by FFmpeg's threads
     std::atomic<bool> starved_ = false;

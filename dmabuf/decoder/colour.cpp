@@ -27,13 +27,15 @@ Colour colour_of(const AVFrame &frame, const wire::ColourDescription &stream)
         colour.full_range = true;
         break;
     default:
-        colour.full_range = frame.color_range == AVCOL_RANGE_UNSPECIFIED ? stream.full_range != 0 : frame.color_range == AVCOL_RANGE_JPEG;
+        colour.full_range = frame.color_range == AVCOL_RANGE_UNSPECIFIED ? stream.full_range != 0
+                                                                         : frame.color_range == AVCOL_RANGE_JPEG;
         break;
     }
     return colour;
 }
 
-DirectRule::DirectRule(const ipc::Open &open) : stream_(open.colour), matrix_(canonical(static_cast<int>(open.yuv_matrix)))
+DirectRule::DirectRule(const ipc::Open &open)
+    : stream_(open.colour), matrix_(canonical(static_cast<int>(open.yuv_matrix)))
 {
     for (unsigned i = 0; i < open.fourcc_count && open.fourccs[i] != kFourccXrgb8888; ++i) {
         yu12_ = yu12_ || open.fourccs[i] == kFourccYu12;

@@ -28,7 +28,7 @@ public:
 
 private:
     wire::ColourDescription stream_;
-    int matrix_; ///< 0: any
+    int matrix_;        ///< 0: any
     bool yu12_ = false; ///< accepted, and rather than XRGB8888
     bool nv12_ = false;
 };

@@ -9,7 +9,9 @@ namespace spice_overlay {
 
 namespace {
 
-constexpr int kFlags = SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT;
+/// The ffmpeg program's own. Within 3 of 255 of the exact value for 4:2:0 and 4:2:2, exact for 4:4:4; 0.5 ms for a
+/// 1080p picture where SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT, exact for all, takes 18.
+constexpr int kFlags = SWS_BICUBIC;
 
 /// The formats that say full range by their name are deprecated, and warned about; the range is said separately.
 AVPixelFormat without_range(int format)
@@ -32,7 +34,8 @@ AVPixelFormat without_range(int format)
 
 } // namespace
 
-Status RgbConverter::convert(const AVFrame &picture, const Colour &colour, std::uint8_t *destination, std::uint32_t stride)
+Status RgbConverter::convert(const AVFrame &picture, const Colour &colour, std::uint8_t *destination,
+                             std::uint32_t stride)
 {
     const Key key{picture.width, picture.height, picture.format, colour.matrix, colour.full_range};
     if (!context_ || key != key_) {
@@ -44,13 +47,13 @@ Status RgbConverter::convert(const AVFrame &picture, const Colour &colour, std::
         context_.reset();
         if (!sws_isSupportedInput(format))
             return error();
-        context_.reset(sws_getContext(key.width, key.height, format, key.width, key.height, AV_PIX_FMT_BGR0, kFlags, nullptr, nullptr,
-                                      nullptr));
+        context_.reset(sws_getContext(key.width, key.height, format, key.width, key.height, AV_PIX_FMT_BGR0, kFlags,
+                                      nullptr, nullptr, nullptr));
         if (!context_)
             return error();
         // An unspecified matrix is BT.601 to swscale, as it is to the ffmpeg program.
-        sws_setColorspaceDetails(context_.get(), sws_getCoefficients(key.matrix), key.full_range, sws_getCoefficients(SWS_CS_DEFAULT), 0,
-                                 0, 1 << 16, 1 << 16);
+        sws_setColorspaceDetails(context_.get(), sws_getCoefficients(key.matrix), key.full_range,
+                                 sws_getCoefficients(SWS_CS_DEFAULT), 0, 0, 1 << 16, 1 << 16);
         key_ = key;
     }
     std::uint8_t *const planes[4] = {destination, nullptr, nullptr, nullptr};

@@ -16,9 +16,10 @@ namespace spice_overlay {
 /// One pass from whatever a codec decodes into to XRGB8888. One thread.
 class RgbConverter {
 public:
-    /// Converts the whole picture (cropping already applied) to `destination`, lines of `stride` bytes. The memory must be good
-    /// for a few bytes more than the last line needs.
-    [[nodiscard]] Status convert(const AVFrame &picture, const Colour &colour, std::uint8_t *destination, std::uint32_t stride);
+    /// Converts the whole picture (cropping already applied) to `destination`, lines of `stride` bytes. The memory must
+    /// be good for a few bytes more than the last line needs.
+    [[nodiscard]] Status convert(const AVFrame &picture, const Colour &colour, std::uint8_t *destination,
+                                 std::uint32_t stride);
 
 private:
     struct Key {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "decoder_process.h"
 
+#include "child.h"
 #include "dmabuf/memfd.h"
 #include "ipc.h"
 #include "slot_table.h"
-#include "child.h"
-#include "unit_ring.h"
+#include "unit_places.h"
 
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -21,15 +21,16 @@ namespace spice_overlay {
 
 namespace {
 
-constexpr std::size_t kRingSoftSize = 4u << 20; ///< what the ring keeps to, and keeps, while no unit needs more
-constexpr unsigned kBatch = 16;                 ///< messages read by one system call
-constexpr unsigned kBatchesPerDispatch = 4;     ///< then the caller's other work has its turn
+constexpr std::size_t kUnitsKept = 4u << 20; ///< bytes; pages beyond are given back when no unit is left
+constexpr unsigned kBatch = 16;              ///< messages read by one system call
+constexpr unsigned kBatchesPerDispatch = 4;  ///< then the caller's other work has its turn
 constexpr unsigned kReleaseBatch = 2; ///< releases that wait for a unit to travel with; below the least ipc::max_held()
 constexpr std::uint64_t kFramesPerUnit = 8; ///< a VP9 superframe holds as many
 
 /// One received packet, its descriptors already owned.
 struct Packet {
-    alignas(8) std::array<std::uint8_t, ipc::kMaxReply + 1> bytes; ///< one more than any message, to see that it is longer
+    alignas(
+        8) std::array<std::uint8_t, ipc::kMaxReply + 1> bytes; ///< one more than any message, to see that it is longer
     std::size_t size = 0;
     std::vector<UniqueFd> fds;
     bool truncated = false;
@@ -103,7 +104,8 @@ bool may_end_with(std::uint32_t reason)
 std::string printable(const char *text, std::size_t size)
 {
     std::string out(text, ::strnlen(text, size));
-    std::replace_if(out.begin(), out.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+    std::replace_if(
+        out.begin(), out.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
     return out;
 }
 
@@ -111,16 +113,16 @@ std::string printable(const char *text, std::size_t size)
 
 struct DecoderProcess::Private {
     Private(const Config &config, Listener &owner)
-        : listener(owner), slots(config.fourccs), ring(ipc::kRingSize, kRingSoftSize, ipc::kMaxUnits)
+        : listener(owner), slots(config.fourccs), places(ipc::kUnitsSize, ipc::kMaxUnits)
     {
     }
 
     Listener &listener;
     UniqueFd socket;
     pid_t pid = -1; ///< -1: collected
-    Mapping ring_memory;
+    Mapping units_memory;
     SlotTable slots;
-    UnitRing ring;
+    UnitPlaces places;
 
     std::uint32_t epoch = 0;
     std::uint64_t released = 0; ///< not told to the decoder yet
@@ -175,10 +177,10 @@ bool DecoderProcess::send(const wire::AccessUnit &unit)
         return true; // nobody will decode it; the owner knows by failed()
     if (p.drain_due) // the unit must not overtake it
         p.send_notice();
-    const auto offset = p.ring.put(unit.data.size());
+    const auto offset = p.places.put(unit.data.size());
     if (!offset)
         return false;
-    std::memcpy(p.ring_memory.data() + *offset, unit.data.data(), unit.data.size());
+    std::memcpy(p.units_memory.data() + *offset, unit.data.data(), unit.data.size());
 
     ipc::Control control;
     control.head.kind = ipc::Kind::kUnit;
@@ -187,7 +189,7 @@ bool DecoderProcess::send(const wire::AccessUnit &unit)
     control.unit_size = static_cast<std::uint32_t>(unit.data.size());
     control.pts = unit.pts;
     if (!p.transmit(control)) {
-        p.ring.undo_put();
+        p.places.undo_put();
         return false;
     }
     ++p.units_sent;
@@ -243,7 +245,8 @@ void DecoderProcess::dispatch()
             if (packet.size == 0)
                 p.end_by_itself();
             else if (Status status = p.handle(packet); !status)
-                p.end(wire::Reason::kDecoderFailed, "the decoder process sent what it must not: " + status.error().message);
+                p.end(wire::Reason::kDecoderFailed,
+                      "the decoder process sent what it must not: " + status.error().message);
         }
         if (count < static_cast<int>(kBatch))
             break;
@@ -299,12 +302,12 @@ Status DecoderProcess::Private::consumed(std::uint32_t units)
 {
     if (units == 0)
         return Success{};
-    if (!ring.take(units))
+    if (!places.take(units))
         return Error{"more access units used up than it was given"};
-    if (ring.units() == 0 && ring.high_water() > kRingSoftSize) {
+    if (places.units() == 0 && places.high_water() > kUnitsKept) {
         // An oversized unit has been through: give its pages back.
-        ::madvise(ring_memory.data() + kRingSoftSize, ring_memory.size() - kRingSoftSize, MADV_REMOVE);
-        ring.reset_high_water();
+        ::madvise(units_memory.data() + kUnitsKept, units_memory.size() - kUnitsKept, MADV_REMOVE);
+        places.reset_high_water();
     }
     listener.consumed(units);
     return Success{};
@@ -405,13 +408,13 @@ Result<std::unique_ptr<DecoderProcess>> DecoderProcess::start(const Config &conf
         return Error{"extradata of " + std::to_string(config.stream.extradata.size()) + " bytes"};
 
     auto p = std::make_unique<Private>(config, listener);
-    auto ring = make_sealed_memfd("spice-overlay-units", ipc::kRingSize);
-    if (!ring)
-        return ring.error();
-    auto memory = Mapping::map(ring->get(), ipc::kRingSize, Mapping::Access::kReadWrite);
+    auto units = make_sealed_memfd("spice-overlay-units", ipc::kUnitsSize);
+    if (!units)
+        return units.error();
+    auto memory = Mapping::map(units->get(), ipc::kUnitsSize, Mapping::Access::kReadWrite);
     if (!memory)
         return memory.error();
-    p->ring_memory = std::move(*memory);
+    p->units_memory = std::move(*memory);
 
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
@@ -423,11 +426,12 @@ Result<std::unique_ptr<DecoderProcess>> DecoderProcess::start(const Config &conf
     ::setsockopt(p->socket.get(), SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
 
     const std::vector<std::uint8_t> open = open_message(config);
-    if (::send(p->socket.get(), open.data(), open.size(), MSG_DONTWAIT | MSG_NOSIGNAL) != static_cast<ssize_t>(open.size()))
+    if (::send(p->socket.get(), open.data(), open.size(), MSG_DONTWAIT | MSG_NOSIGNAL) !=
+        static_cast<ssize_t>(open.size()))
         return Error{std::string("cannot speak to the decoder: ") + std::strerror(errno)};
 
-    static_assert(ipc::kSocketFd == 3 && ipc::kRingFd == 4);
-    const std::array<int, 2> fds{theirs.get(), ring->get()};
+    static_assert(ipc::kSocketFd == 3 && ipc::kUnitsFd == 4);
+    const std::array<int, 2> fds{theirs.get(), units->get()};
     auto pid = spawn(config.program, {}, fds);
     if (!pid)
         return pid.error();

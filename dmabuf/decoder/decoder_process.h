@@ -14,12 +14,13 @@
 
 namespace spice_overlay {
 
-/// Frame memory of one slot: a sealed memfd that holds all planes. Validated whole before the Listener sees it: fourcc, plane
-/// count, strides, offsets and size against the descriptor's real size, F_SEAL_SHRINK. Owned by whoever it is handed to.
+/// Frame memory of one slot: a sealed memfd that holds all planes. Validated whole before the Listener sees it: fourcc,
+/// plane count, strides, offsets and size against the descriptor's real size, F_SEAL_SHRINK. Owned by whoever it is
+/// handed to.
 struct FrameBuffer {
     std::uint32_t slot = 0;
     UniqueFd fd;
-    std::size_t size = 0;    ///< bytes of the descriptor
+    std::size_t size = 0;     ///< bytes of the descriptor
     std::uint32_t fourcc = 0; ///< DRM_FORMAT_YUV420 ("YU12"), DRM_FORMAT_NV12 or DRM_FORMAT_XRGB8888
     std::uint32_t width = 0;  ///< buffer pixels, allocated (not cropped)
     std::uint32_t height = 0;
@@ -27,31 +28,33 @@ struct FrameBuffer {
         std::uint32_t offset = 0; ///< bytes
         std::uint32_t stride = 0; ///< bytes
     };
-    std::array<Plane, 3> planes{}; ///< planes follow each other as wl_shm wants them: one luma stride, chroma derived from it
+    /// The planes follow each other as wl_shm wants them: one luma stride, chroma derived from it.
+    std::array<Plane, 3> planes{};
 };
 
 /// A decoded picture, in decoding output (presentation) order. Holds its slot until release().
 struct DecodedFrame {
     std::uint32_t slot = 0;
     std::uint32_t epoch = 0;
-    std::int64_t pts = 0;   ///< as in the access unit it came from
+    std::int64_t pts = 0;       ///< as in the access unit it came from
     std::int64_t decode_ns = 0; ///< time spent in the decoder, conversion included
-    wire::Rect crop;        ///< the picture inside the buffer, buffer pixels
+    wire::Rect crop;            ///< the picture inside the buffer, buffer pixels
 };
 
-/// One stream's decoder in a process of its own, seen from the viewer. The viewer writes access units into a shared ring and
-/// speaks over a socketpair; it never maps frame memory. The process is treated as compromised: a reply that is not right in
-/// every detail ends it (Listener::failed()). One thread; nothing here blocks.
+/// One stream's decoder in a process of its own, seen from the viewer. The viewer writes access units into shared
+/// memory and speaks over a socketpair; it never maps frame memory. The process is treated as compromised: a reply that
+/// is not right in every detail ends it (Listener::failed()). One thread; nothing here blocks.
 class DecoderProcess {
 public:
     struct Config {
         std::string program; ///< path of spice-overlay-decoder
         wire::StreamOpen stream;
-        /// Formats the presenter takes, best first, out of the three of FrameBuffer::fourcc. XRGB8888 is always among them.
+        /// Formats the presenter takes, best first, out of the three of FrameBuffer::fourcc. XRGB8888 is always among
+        /// them.
         std::vector<std::uint32_t> fourccs;
-        /// The H.273 matrix by which the compositor turns untagged YUV into RGB (always limited range), or 0 when it is told the
-        /// stream's own. A YUV format is used only for pictures this is right for (unspecified counts as right); others are
-        /// converted to XRGB8888 in the decoder.
+        /// The H.273 matrix by which the compositor turns untagged YUV into RGB (always limited range), or 0 when it is
+        /// told the stream's own. A YUV format is used only for pictures this is right for (unspecified counts as
+        /// right); others are converted to XRGB8888 in the decoder.
         std::uint8_t yuv_matrix = 6;
         unsigned threads = 0; ///< 0: as many as processors, 4 at most
     };
@@ -59,11 +62,14 @@ public:
     class Listener {
     public:
         virtual ~Listener() = default;
-        virtual void buffer(FrameBuffer buffer) = 0; ///< a new slot, or new memory for a known one; comes before its first frame
+        /// A new slot, or new memory for a known one; comes before its first frame.
+        virtual void buffer(FrameBuffer buffer) = 0;
         virtual void frame(const DecodedFrame &frame) = 0;
-        virtual void consumed(std::uint32_t units) = 0; ///< so many access units are out of the ring
-        /// The process is gone or had to be ended: it sent nonsense, died, or could not decode. Slots and the memory that the
-        /// compositor still shows stay valid. Destroy the DecoderProcess after this (not from inside the call).
+        /// So many access units, the oldest, are out of the shared memory.
+        virtual void consumed(std::uint32_t units) = 0;
+        /// The process is gone or had to be ended: it sent nonsense, died, or could not decode. Slots and the memory
+        /// that the compositor still shows stay valid. Destroy the DecoderProcess after this (not from inside the
+        /// call).
         virtual void failed(wire::Reason reason, const std::string &why) = 0;
     };
 
@@ -75,12 +81,13 @@ public:
     [[nodiscard]] int fd() const;
     void dispatch();
 
-    /// Copies the unit into the ring. False: the ring is full (the sender ignored its credit).
+    /// Copies the unit into shared memory. False: there is no room (the sender ignored its credit). After failed()
+    /// units are swallowed.
     [[nodiscard]] bool send(const wire::AccessUnit &unit);
     void release(std::uint32_t slot); ///< the compositor and the presenter are through with the frame
     void flush(std::uint32_t epoch);  ///< forget everything before; frames of older epochs are dropped in dispatch()
-    /// No unit follows for now: brings out the pictures that wait for later ones (reordering, frame threads). Decoding goes on
-    /// at the next key unit only.
+    /// No unit follows for now: brings out the pictures that wait for later ones (reordering, frame threads). Decoding
+    /// goes on at the next key unit only.
     void drain();
     [[nodiscard]] int pid() const; ///< -1 after failed()
 

@@ -20,8 +20,8 @@ FramePool::Slot *FramePool::acquire(const ImageLayout &layout)
     std::lock_guard lock(mutex_);
     frame_bytes_ = size;
 
-    // The lowest that fits, so that few are ever used; else memory of another shape, which is of no use any more; else an
-    // empty one.
+    // The lowest that fits, so that few are ever used; else memory of another shape, which is of no use any more; else
+    // an empty one.
     Slot *best = nullptr;
     std::size_t total = 0;
     for (Slot &slot : slots_) {

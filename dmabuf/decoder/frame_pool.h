@@ -11,9 +11,9 @@
 
 namespace spice_overlay {
 
-/// The decoder's frames in memory that the viewer can hand to a compositor. A slot is free again when both have let go of it:
-/// the codec (which goes on referring to pictures that are on show) and the viewer. Any thread: FFmpeg allocates and frees from
-/// its own.
+/// The decoder's frames in memory that the viewer can hand to a compositor. A slot is free again when both have let go
+/// of it: the codec (which goes on referring to pictures that are on show) and the viewer. Any thread: FFmpeg allocates
+/// and frees from its own.
 class FramePool {
 public:
     /// `layout` and `memory` belong to whoever holds the slot; the rest is the pool's.

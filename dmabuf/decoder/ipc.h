@@ -11,24 +11,25 @@
 
 /// What the viewer and its decoder process say to each other.
 ///
-/// The decoder is started with one end of a SOCK_SEQPACKET socketpair as descriptor 3 and the packet ring, a sealed memfd of
-/// kRingSize bytes, as descriptor 4. Every packet of the socket is one message of exactly its struct's size (Open: plus
-/// extradata), in host byte order: both ends come from one build, and a version that differs ends the conversation.
-/// The viewer begins with Open. The decoder says nothing to it but Failed when it cannot serve it, and exits after Failed.
+/// The decoder is started with one end of a SOCK_SEQPACKET socketpair as descriptor 3 and the memory of access units, a
+/// sealed memfd of kUnitsSize bytes, as descriptor 4. Every packet of the socket is one message of exactly its struct's
+/// size (Open: plus extradata), in host byte order: both ends come from one build, and a version that differs ends the
+/// conversation. The viewer begins with Open. The decoder says nothing to it but Failed when it cannot serve it, and
+/// exits after Failed.
 namespace spice_overlay::ipc {
 
 inline constexpr std::uint16_t kVersion = 1;
 inline constexpr int kSocketFd = 3;
-inline constexpr int kRingFd = 4;
+inline constexpr int kUnitsFd = 4;
 
-/// Three of the largest access units: with one in use at any place, another fits before or behind it. Pages that are never
-/// written cost nothing.
-inline constexpr std::size_t kRingSize = 3 * std::size_t{wire::kMaxAccessUnit};
-inline constexpr std::size_t kMaxUnits = 256; ///< access units in the ring at most
+/// Three of the largest access units: with one in use at any place, another fits before or behind it. Pages that are
+/// not in use for long cost nothing.
+inline constexpr std::size_t kUnitsSize = 3 * std::size_t{wire::kMaxAccessUnit};
+inline constexpr std::size_t kMaxUnits = 256; ///< access units in there at most
 
 inline constexpr unsigned kMaxSlots = 64;
-inline constexpr std::size_t kFrameMemory = 256u << 20;    ///< bytes of frames, unless kMinFrames need more
-inline constexpr std::size_t kMinFrames = 16;              ///< what reference frames, threads and presenting take at the least
+inline constexpr std::size_t kFrameMemory = 256u << 20; ///< bytes of frames, unless kMinFrames need more
+inline constexpr std::size_t kMinFrames = 16; ///< what reference frames, threads and presenting take at the least
 inline constexpr std::size_t kMaxFrameMemory = 1024u << 20; ///< bytes of frames, always
 
 /// Frames of `bytes` each that one stream may have.
@@ -41,7 +42,7 @@ constexpr std::size_t max_frames(std::size_t bytes)
 /// Frames that the viewer may hold before the decoder waits for one to come back: it decodes no further ahead.
 constexpr std::size_t max_held(std::size_t bytes)
 {
-    return std::clamp<std::size_t>(max_frames(bytes) / 3, 3, 24);
+    return std::max<std::size_t>(max_frames(bytes) / 3, 3);
 }
 
 enum class Kind : std::uint16_t {
@@ -83,14 +84,14 @@ struct Open {
 /// In a notice: no unit follows for now, bring out the pictures that wait for later ones.
 inline constexpr std::uint32_t kDrain = 1u << 16;
 
-/// Everything the viewer has to say while a stream runs. State travels with every message, so that none needs to be sent
-/// for its own sake when a unit is on its way anyway, and none is lost when the socket is full.
+/// Everything the viewer has to say while a stream runs. State travels with every message, so that none needs to be
+/// sent for its own sake when a unit is on its way anyway, and none is lost when the socket is full.
 struct Control {
     Head head{kVersion, Kind::kNotice, sizeof(Control)};
     std::uint32_t epoch = 0;     ///< larger than before: forget everything decoded so far
     std::uint32_t flags = 0;     ///< wire::AccessUnitFlag, or kDrain in a notice
     std::uint64_t released = 0;  ///< bit per slot: the viewer is through with it
-    std::uint64_t offset = 0;    ///< of the unit in the ring
+    std::uint64_t offset = 0;    ///< of the unit in that memory
     std::uint32_t unit_size = 0; ///< 0 in a notice
     std::uint32_t reserved = 0;
     std::int64_t pts = 0;
@@ -111,7 +112,7 @@ struct Buffer {
 /// A picture. The viewer holds the slot until a Control releases it.
 struct Frame {
     Head head{kVersion, Kind::kFrame, sizeof(Frame)};
-    std::uint32_t consumed = 0; ///< access units out of the ring since the last message
+    std::uint32_t consumed = 0; ///< access units, the oldest, that are done with since the last message
     std::uint32_t slot = 0;
     std::uint32_t epoch = 0;
     std::uint32_t reserved = 0;

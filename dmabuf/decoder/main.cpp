@@ -12,8 +12,8 @@ extern "C" {
 #include <unistd.h>
 
 #include <atomic>
-#include <cstdarg>
 #include <csignal>
+#include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -21,14 +21,15 @@ extern "C" {
 
 namespace {
 
-constexpr char kUsage[] = "Usage: spice-overlay-decoder [--codecs | --help | --version]\n"
-                          "\n"
-                          "Decodes one video stream for spice-overlay-viewer, which starts it with a socket as descriptor 3\n"
-                          "and a packet ring as descriptor 4. Not started by hand, except to ask it something:\n"
-                          "\n"
-                          "  --codecs   list what this FFmpeg decodes: codec number on the wire, largest width and height, name\n"
-                          "  --help     show this text\n"
-                          "  --version  show the version\n";
+constexpr char kUsage[] =
+    "Usage: spice-overlay-decoder [--codecs | --help | --version]\n"
+    "\n"
+    "Decodes one video stream for spice-overlay-viewer, which starts it with a socket as descriptor 3\n"
+    "and the memory of access units as descriptor 4. Not started by hand, except to ask it something:\n"
+    "\n"
+    "  --codecs   list what this FFmpeg decodes: codec number on the wire, largest width and height, name\n"
+    "  --help     show this text\n"
+    "  --version  show the version\n";
 
 constexpr unsigned kMaxLogLines = 20; ///< a hostile stream must not fill the journal
 
@@ -44,17 +45,18 @@ void log_ffmpeg(void *context, int level, const char *format, va_list arguments)
     int prefix = 1;
     av_log_format_line2(context, level, format, arguments, text, sizeof text, &prefix);
     text[std::strcspn(text, "\n")] = '\0';
-    std::fprintf(stderr, "spice-overlay-decoder: ffmpeg: %s\n", line == kMaxLogLines ? "(further messages are left out)" : text);
+    std::fprintf(stderr, "spice-overlay-decoder: ffmpeg: %s\n",
+                 line == kMaxLogLines ? "(further messages are left out)" : text);
 }
 
 bool started_by_viewer()
 {
     int type = 0;
     socklen_t size = sizeof type;
-    struct stat ring = {};
-    return ::getsockopt(spice_overlay::ipc::kSocketFd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET &&
-           ::fstat(spice_overlay::ipc::kRingFd, &ring) == 0 && S_ISREG(ring.st_mode) &&
-           static_cast<std::uint64_t>(ring.st_size) == spice_overlay::ipc::kRingSize;
+    struct stat units = {};
+    return ::getsockopt(spice_overlay::ipc::kSocketFd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
+           type == SOCK_SEQPACKET && ::fstat(spice_overlay::ipc::kUnitsFd, &units) == 0 && S_ISREG(units.st_mode) &&
+           static_cast<std::uint64_t>(units.st_size) == spice_overlay::ipc::kUnitsSize;
 }
 
 } // namespace
@@ -81,7 +83,7 @@ int main(int argc, char **argv)
     }
     // The socket tells us too when the viewer is gone, but not in the middle of a picture.
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    ::close_range(spice_overlay::ipc::kRingFd + 1, ~0U, 0);
+    ::close_range(spice_overlay::ipc::kUnitsFd + 1, ~0U, 0);
     av_log_set_level(AV_LOG_ERROR);
     av_log_set_callback(&log_ffmpeg);
     // Leaves at once: FFmpeg's threads may still be at work on frames.

@@ -24,7 +24,7 @@ Status enter_sandbox()
         {RLIMIT_CORE, 0},
         {RLIMIT_NOFILE, 64},                                 // frames' descriptors are closed once they are sent
         {RLIMIT_FSIZE, kMaxBufferBytes + (rlim_t{1} << 20)}, // holds for shared memory too
-#ifndef __SANITIZE_ADDRESS__ // which reserves terabytes
+#ifndef __SANITIZE_ADDRESS__                                 // which reserves terabytes
         {RLIMIT_AS, rlim_t{6} << 30},
 #endif
     };

@@ -40,7 +40,7 @@ wire::Rect cropped(const AVFrame &frame)
 
 } // namespace
 
-Service::Service() : socket_(ipc::kSocketFd), ring_fd_(ipc::kRingFd) {}
+Service::Service() : socket_(ipc::kSocketFd), units_fd_(ipc::kUnitsFd) {}
 
 int Service::run()
 {
@@ -70,15 +70,16 @@ std::optional<Failure> Service::open()
     std::memcpy(&open_, bytes.data(), sizeof open_);
     if (open_.head.version != ipc::kVersion || open_.head.kind != ipc::Kind::kOpen)
         return Failure{wire::Reason::kDecoderFailed, "viewer and decoder are of different versions"};
-    if (open_.head.size != static_cast<std::size_t>(size) || open_.extradata_size != static_cast<std::size_t>(size) - sizeof open_ ||
+    if (open_.head.size != static_cast<std::size_t>(size) ||
+        open_.extradata_size != static_cast<std::size_t>(size) - sizeof open_ ||
         open_.fourcc_count > std::size(open_.fourccs) || open_.threads == 0 || open_.threads > 64)
         return Failure{wire::Reason::kBadParameters, "the decoder was told nonsense"};
 
-    auto ring = Mapping::map(ring_fd_.get(), ipc::kRingSize, Mapping::Access::kRead);
-    if (!ring)
-        return Failure{wire::Reason::kNoResources, ring.error().message};
-    ring_ = std::move(*ring);
-    ring_fd_.reset();
+    auto memory = Mapping::map(units_fd_.get(), ipc::kUnitsSize, Mapping::Access::kRead);
+    if (!memory)
+        return Failure{wire::Reason::kNoResources, memory.error().message};
+    memory_ = std::move(*memory);
+    units_fd_.reset();
 
     codec_.emplace(open_, pool_);
     if (auto failure = codec_->start({bytes.data() + sizeof open_, open_.extradata_size}))
@@ -119,9 +120,11 @@ bool Service::receive(bool wait)
                 units_.push_back({0, 0, control.epoch, 0, false});
             continue;
         }
-        if (control.unit_size == 0 || control.unit_size > wire::kMaxAccessUnit || control.offset > ipc::kRingSize - control.unit_size)
+        if (control.unit_size == 0 || control.unit_size > wire::kMaxAccessUnit ||
+            control.offset > ipc::kUnitsSize - control.unit_size)
             return false;
-        units_.push_back({control.offset, control.unit_size, control.epoch, control.pts, (control.flags & wire::kKey) != 0});
+        units_.push_back(
+            {control.offset, control.unit_size, control.epoch, control.pts, (control.flags & wire::kKey) != 0});
     }
     return true;
 }
@@ -146,7 +149,7 @@ std::optional<Failure> Service::decode_next()
     }
     ++consumed_;
     last_pts_ = unit.pts;
-    auto failure = codec_->decode({{ring_.data() + unit.offset, unit.size}, unit.pts, unit.key}, sink);
+    auto failure = codec_->decode({{memory_.data() + unit.offset, unit.size}, unit.pts, unit.key}, sink);
     return failure ? failure : failure_;
 }
 
@@ -173,7 +176,8 @@ FramePool::Slot *Service::place(AVFrame &frame, wire::Rect &crop)
         if (own && pool_.lend(*own))
             return own;
     }
-    // Decoded elsewhere (dav1d has an allocator of its own), or one picture shown twice, which has one slot for each time.
+    // Decoded elsewhere (dav1d has an allocator of its own), or one picture shown twice, which has one slot for each
+    // time.
     FramePool::Slot *made = fourcc != 0 ? copy(frame, fourcc) : convert(frame, crop);
     if (!made)
         return nullptr;

@@ -16,7 +16,7 @@ namespace spice_overlay {
 /// but the viewer.
 class Service {
 public:
-    /// Takes over kSocketFd and kRingFd.
+    /// Takes over kSocketFd and kUnitsFd.
     Service();
 
     /// Serves until the viewer hangs up or the stream cannot go on. Returns the exit status.
@@ -48,13 +48,13 @@ private:
     void send(const T &message, int fd = -1);
 
     UniqueFd socket_;
-    UniqueFd ring_fd_;
-    Mapping ring_;
+    UniqueFd units_fd_;
+    Mapping memory_;
     FramePool pool_;
     RgbConverter converter_;
     ipc::Open open_;
     std::optional<VideoCodec> codec_; ///< after the pool, which its threads use
-    std::deque<Unit> units_;          ///< in the ring, not decoded yet
+    std::deque<Unit> units_;          ///< not decoded yet
     std::uint32_t epoch_ = 0;
     std::uint32_t consumed_ = 0; ///< units that the viewer has not been told of
     std::int64_t last_pts_ = 0;

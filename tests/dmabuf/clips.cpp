@@ -47,7 +47,8 @@ Clip make_clip(const std::string &source, const std::string &options, int frames
 {
     const std::filesystem::path folder = TEST_CLIPS;
     std::filesystem::create_directories(folder);
-    const std::string recipe = "-f lavfi -i " + in_quotes(source) + " -frames:v " + std::to_string(frames) + " " + options + " -bsf:v dump_extra";
+    const std::string recipe = "-f lavfi -i " + in_quotes(source) + " -frames:v " + std::to_string(frames) + " " +
+                               options + " -bsf:v dump_extra";
     const std::string name = std::to_string(std::hash<std::string>()(recipe));
     Clip clip;
     clip.path = (folder / (name + ".nut")).string();
@@ -60,8 +61,10 @@ Clip make_clip(const std::string &source, const std::string &options, int frames
 
     // NUT keeps packets as the encoder made them; the "data" muxer writes them one after the other.
     const std::string packets =
-        output_of("ffprobe -loglevel error -select_streams v -show_entries packet=pts_time,size,flags -of csv=p=0 " + in_quotes(clip.path));
-    const std::string bytes = output_of(std::string(kFfmpeg) + "-i " + in_quotes(clip.path) + " -map 0:v -c copy -f data -");
+        output_of("ffprobe -loglevel error -select_streams v -show_entries packet=pts_time,size,flags -of csv=p=0 " +
+                  in_quotes(clip.path));
+    const std::string bytes =
+        output_of(std::string(kFfmpeg) + "-i " + in_quotes(clip.path) + " -map 0:v -c copy -f data -");
     std::istringstream lines(packets);
     std::string line;
     std::size_t offset = 0;
@@ -72,7 +75,9 @@ Clip make_clip(const std::string &source, const std::string &options, int frames
         if (std::sscanf(line.c_str(), "%lf,%lu,%c", &seconds, &size, &flag) != 3 || offset + size > bytes.size())
             return {};
         const auto start = bytes.begin() + static_cast<std::ptrdiff_t>(offset);
-        clip.units.push_back({{start, start + static_cast<std::ptrdiff_t>(size)}, static_cast<std::int64_t>(seconds * 1e9 + 0.5), flag == 'K'});
+        clip.units.push_back({{start, start + static_cast<std::ptrdiff_t>(size)},
+                              static_cast<std::int64_t>(seconds * 1e9 + 0.5),
+                              flag == 'K'});
         offset += size;
     }
     return clip;
@@ -80,8 +85,8 @@ Clip make_clip(const std::string &source, const std::string &options, int frames
 
 std::vector<std::uint8_t> reference(const Clip &clip, const std::string &format, const std::string &options)
 {
-    const std::string bytes = output_of(std::string(kFfmpeg) + "-i " + in_quotes(clip.path) + " -fps_mode passthrough -f rawvideo -pix_fmt " +
-                                        format + " " + options + " -");
+    const std::string bytes = output_of(std::string(kFfmpeg) + "-i " + in_quotes(clip.path) +
+                                        " -fps_mode passthrough -f rawvideo -pix_fmt " + format + " " + options + " -");
     return {bytes.begin(), bytes.end()};
 }
 

@@ -17,11 +17,12 @@ struct Clip {
 /// True when the ffmpeg and ffprobe programs are there, with this encoder.
 [[nodiscard]] bool can_encode(const std::string &encoder);
 
-/// Encodes `source` (a lavfi graph, "testsrc2=s=320x180:r=30") with `options` ("-c:v libx264 -bf 2"), `frames` frames. Kept in
-/// the build directory by what it was made of. Empty units: ffmpeg failed.
+/// Encodes `source` (a lavfi graph, "testsrc2=s=320x180:r=30") with `options` ("-c:v libx264 -bf 2"), `frames` frames.
+/// Kept in the build directory by what it was made of. Empty units: ffmpeg failed.
 [[nodiscard]] Clip make_clip(const std::string &source, const std::string &options, int frames);
 
 /// The clip's pictures, one after the other, as the ffmpeg program decodes them into `format` ("yuv420p", "bgr0").
-[[nodiscard]] std::vector<std::uint8_t> reference(const Clip &clip, const std::string &format, const std::string &options = "");
+[[nodiscard]] std::vector<std::uint8_t> reference(const Clip &clip, const std::string &format,
+                                                  const std::string &options = "");
 
 } // namespace spice_overlay

@@ -10,8 +10,8 @@ namespace spice_overlay {
 
 namespace {
 
-void copy_plane(std::vector<std::uint8_t> &out, const std::uint8_t *plane, std::uint32_t stride, std::uint32_t x, std::uint32_t y,
-                std::uint32_t bytes, std::uint32_t lines)
+void copy_plane(std::vector<std::uint8_t> &out, const std::uint8_t *plane, std::uint32_t stride, std::uint32_t x,
+                std::uint32_t y, std::uint32_t bytes, std::uint32_t lines)
 {
     for (std::uint32_t line = 0; line < lines; ++line) {
         const std::uint8_t *start = plane + std::size_t{stride} * (y + line) + x;
@@ -21,7 +21,8 @@ void copy_plane(std::vector<std::uint8_t> &out, const std::uint8_t *plane, std::
 
 } // namespace
 
-DecoderProcess::Config Driver::config(const std::string &program, wire::Codec codec, std::uint32_t width, std::uint32_t height)
+DecoderProcess::Config Driver::config(const std::string &program, wire::Codec codec, std::uint32_t width,
+                                      std::uint32_t height)
 {
     DecoderProcess::Config config;
     config.program = program;
@@ -48,7 +49,8 @@ bool Driver::wait(const std::function<bool()> &done, std::chrono::milliseconds d
 {
     const auto end = std::chrono::steady_clock::now() + deadline;
     while (!done()) {
-        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()).count();
+        const auto left =
+            std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()).count();
         if (left <= 0 || !decoder || failures > 0)
             return false;
         pollfd poll{decoder->fd(), POLLIN, 0};
@@ -118,8 +120,8 @@ void Driver::frame(const DecodedFrame &frame)
         } else {
             copy_plane(picture.pixels, data, buffer.planes[0].stride, x, y, width, height);
             for (int i : {1, 2})
-                copy_plane(picture.pixels, data + buffer.planes[i].offset, buffer.planes[i].stride, x / 2, y / 2, (width + 1) / 2,
-                           (height + 1) / 2);
+                copy_plane(picture.pixels, data + buffer.planes[i].offset, buffer.planes[i].stride, x / 2, y / 2,
+                           (width + 1) / 2, (height + 1) / 2);
         }
     }
     pictures.push_back(std::move(picture));

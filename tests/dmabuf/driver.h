@@ -30,14 +30,16 @@ public:
     static constexpr std::chrono::seconds kDeadline{30};
 
     /// Every fourcc offered, YU12 first, two threads, yuv_matrix 0.
-    static DecoderProcess::Config config(const std::string &program, wire::Codec codec, std::uint32_t width, std::uint32_t height);
+    static DecoderProcess::Config config(const std::string &program, wire::Codec codec, std::uint32_t width,
+                                         std::uint32_t height);
 
     explicit Driver(const DecoderProcess::Config &config);
 
     /// Dispatches until `done` says so; false when the deadline passes first.
     [[nodiscard]] bool wait(const std::function<bool()> &done, std::chrono::milliseconds deadline = kDeadline);
 
-    /// Sends one unit, dispatching while more than `window` are in flight. False: the ring refused it, or the decoder failed.
+    /// Sends one unit, dispatching while more than `window` are in flight. False: there was no room, or the decoder
+    /// failed.
     [[nodiscard]] bool feed(const Unit &unit, std::uint16_t flags = 0);
     /// Sends all, drains, and waits for the pictures.
     [[nodiscard]] bool feed_all(const std::vector<Unit> &units);
@@ -48,7 +50,7 @@ public:
     std::string start_error;
 
     std::size_t window = 8;
-    bool hold = false;        ///< keep frames until release_all()
+    bool hold = false; ///< keep frames until release_all()
     bool keep_pixels = true;
     std::uint32_t epoch = 0; ///< of the units sent
 

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "driver.h"
+
+#include "dmabuf/decoder/capabilities.h"
+#include "dmabuf/formats.h"
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+
+namespace spice_overlay {
+namespace {
+
+const std::string kProgram = FAKE_DECODER;
+constexpr std::chrono::seconds kDeadline{10};
+
+DecoderProcess::Config config(const std::string &behaviour)
+{
+    DecoderProcess::Config config = Driver::config(kProgram, wire::Codec::kH264, 64, 32);
+    config.fourccs = {kFourccYu12, kFourccXrgb8888};
+    config.stream.extradata.assign(behaviour.begin(), behaviour.end());
+    return config;
+}
+
+const Driver::Unit kUnit{{1, 2, 3}, 1000, true};
+
+struct Case {
+    const char *behaviour;
+    const char *why; ///< part of what is said
+};
+
+void PrintTo(const Case &c, std::ostream *out)
+{
+    *out << c.behaviour;
+}
+
+class Hostile : public testing::TestWithParam<Case> {};
+
+TEST_P(Hostile, reply_is_refused_once_and_the_process_ended)
+{
+    Driver driver(config(GetParam().behaviour));
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    driver.hold = true;
+    driver.keep_pixels = false;
+    const int pid = driver.decoder->pid();
+    ASSERT_TRUE(driver.feed(kUnit));
+    EXPECT_FALSE(driver.wait([] { return false; }, kDeadline));
+
+    ASSERT_EQ(driver.failures, 1u) << "not refused";
+    EXPECT_EQ(driver.reason, wire::Reason::kDecoderFailed);
+    EXPECT_NE(driver.why.find(GetParam().why), std::string::npos) << driver.why;
+    EXPECT_EQ(::kill(pid, 0), -1) << "still running";
+
+    // What the viewer may still do before it lets go of the object.
+    driver.decoder->dispatch();
+    EXPECT_TRUE(driver.decoder->send({}));
+    driver.release_all();
+    driver.decoder->flush(5);
+    driver.decoder->drain();
+    EXPECT_EQ(driver.failures, 1u);
+    EXPECT_EQ(driver.decoder->pid(), -1);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    decoder, Hostile,
+    testing::Values(Case{"other_version", "version 99"}, Case{"size_field_wrong", "wrong size"},
+                    Case{"one_byte", "wrong size"}, Case{"no_byte", "ended by itself"},
+                    Case{"shorter_than_its_struct", "wrong size"}, Case{"longer_than_any_message", "wrong size"},
+                    Case{"unknown_kind", "unknown kind 77"}, Case{"speaks_as_viewer", "unknown kind 3"},
+                    Case{"descriptor_missing", "0 descriptors"}, Case{"two_descriptors", "2 descriptors"},
+                    Case{"many_descriptors", "wrong size"}, Case{"descriptor_with_frame", "1 descriptors"},
+                    Case{"slot_64", "slot 64"}, Case{"slot_huge", "does not exist"},
+                    Case{"format_not_offered", "not offered"}, Case{"format_unknown", "not offered"},
+                    Case{"width_zero", "impossible"}, Case{"height_zero", "impossible"},
+                    Case{"width_odd", "impossible"}, Case{"width_beyond_limit", "impossible"},
+                    Case{"height_wraps_the_product", "impossible"}, Case{"stride_below_width", "impossible"},
+                    Case{"stride_odd", "impossible"}, Case{"stride_huge", "impossible"},
+                    Case{"stride_leads_outside", "too small"}, Case{"memory_below_picture", "too small"},
+                    Case{"memory_smaller_than_said", "4096 bytes where 8192"},
+                    Case{"memory_larger_than_said", "16384 bytes where 8192"}, Case{"memory_huge", "too large"},
+                    Case{"regular_file", "memfd"}, Case{"pipe", "not a memfd"}, Case{"socket", "not a memfd"},
+                    Case{"not_sealed", "not sealed"}, Case{"sealed_against_growing_alone", "not sealed"},
+                    Case{"seals_may_be_added", "not sealed"}, Case{"sealed_against_writing", "forbids mapping"},
+                    Case{"read_only", "reading and writing"}, Case{"too_much_memory", "1024 MiB"},
+                    Case{"buffer_again_without_use", "never used"}, Case{"buffer_for_held_slot", "still on show"},
+                    Case{"frame_before_buffer", "without memory"}, Case{"frame_in_other_slot", "without memory"},
+                    Case{"frame_in_slot_64", "slot 64"}, Case{"frame_in_held_slot", "still on show"},
+                    Case{"crop_empty", "outside"}, Case{"crop_negative", "outside"}, Case{"crop_outside", "outside"},
+                    Case{"crop_wraps", "outside"}, Case{"epoch_of_the_future", "not begun"},
+                    Case{"time_of_no_unit", "no access unit has"}, Case{"negative_decoding_time", "negative"},
+                    Case{"consumed_nothing", "says nothing"}, Case{"consumed_more_than_sent", "more access units"},
+                    Case{"frame_consumed_more_than_sent", "more access units"},
+                    Case{"more_frames_than_units", "more frames"}, Case{"fails_for_no_reason", "reason 0"},
+                    Case{"fails_for_a_strange_reason", "reason 2"}, Case{"exits", "exited with status 7"},
+                    Case{"crashes", "killed by SIGSEGV"}, Case{"hangs_up_and_stays", "killed by SIGKILL"}),
+    [](const auto &test) { return test.param.behaviour; });
+
+TEST(DecoderProcess, text_of_a_failure_reaches_no_terminal_unfiltered)
+{
+    Driver driver(config("fails_well"));
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed(kUnit));
+    EXPECT_FALSE(driver.wait([] { return false; }, kDeadline));
+    EXPECT_EQ(driver.failures, 1u);
+    EXPECT_EQ(driver.reason, wire::Reason::kUnsupportedProfile);
+    EXPECT_EQ(driver.why, "no?such?[31m thing");
+}
+
+TEST(DecoderProcess, frame_of_an_old_epoch_is_dropped_and_its_slot_goes_back)
+{
+    Driver driver(config("frames_of_an_old_epoch"));
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    driver.keep_pixels = false;
+    ASSERT_TRUE(driver.feed(kUnit));
+    ASSERT_TRUE(driver.wait([&] { return driver.buffers == 2; }, kDeadline));
+    driver.decoder->flush(1);
+    driver.epoch = 1;
+    // The fake sends the stale frame, and waits for its slot before it looks at this unit.
+    ASSERT_FALSE(driver.wait([&] { return !driver.pictures.empty(); }, std::chrono::milliseconds(100)))
+        << "stale frame was shown";
+    ASSERT_TRUE(driver.feed({{4}, 2000, true}));
+    ASSERT_TRUE(driver.wait([&] { return !driver.pictures.empty(); }, kDeadline)) << driver.why;
+    EXPECT_EQ(driver.pictures.size(), 1u);
+    EXPECT_EQ(driver.pictures[0].frame.epoch, 1u);
+    EXPECT_EQ(driver.pictures[0].frame.slot, 1u);
+    EXPECT_EQ(driver.units_consumed, 2u);
+}
+
+TEST(DecoderProcess, send_refuses_instead_of_blocking_when_the_decoder_does_not_read)
+{
+    Driver driver(config("deaf"));
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    driver.window = 1000000;
+    std::size_t sent = 0;
+    while (driver.feed(kUnit) && sent < 10000)
+        ++sent;
+    EXPECT_GE(sent, 32u) << "no room for a quarter second of video";
+    EXPECT_LT(sent, 10000u);
+    driver.decoder->flush(1); // kept for later, not blocking
+    driver.decoder->dispatch();
+    EXPECT_EQ(driver.failures, 0u);
+}
+
+TEST(DecoderProcess, unit_without_room_is_refused)
+{
+    Driver driver(config("deaf"));
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    driver.window = 1000;
+    const Driver::Unit largest{std::vector<std::uint8_t>(wire::kMaxAccessUnit), 1000, true};
+    EXPECT_TRUE(driver.feed(largest));
+    EXPECT_TRUE(driver.feed(largest));
+    EXPECT_TRUE(driver.feed(largest));
+    EXPECT_FALSE(driver.feed(kUnit));
+}
+
+TEST(DecoderProcess, missing_program_is_an_error_that_names_it)
+{
+    DecoderProcess::Config missing = config("");
+    missing.program = "/nonexistent/spice-overlay-decoder";
+    Driver driver(missing);
+    EXPECT_FALSE(driver.decoder);
+    EXPECT_EQ(driver.start_error, "cannot start /nonexistent/spice-overlay-decoder: No such file or directory");
+    EXPECT_FALSE(decoder_capabilities(missing.program));
+}
+
+TEST(DecoderProcess, xrgb_must_be_among_the_formats)
+{
+    DecoderProcess::Config bad = config("");
+    bad.fourccs = {kFourccYu12};
+    EXPECT_FALSE(Driver(bad).decoder);
+    bad.fourccs = {};
+    EXPECT_FALSE(Driver(bad).decoder);
+}
+
+TEST(DecoderProcess, capabilities_of_a_program_that_says_nothing_are_an_error)
+{
+    const auto capabilities = decoder_capabilities("/bin/true");
+    ASSERT_FALSE(capabilities);
+    EXPECT_NE(capabilities.error().message.find("decodes nothing"), std::string::npos) << capabilities.error().message;
+}
+
+} // namespace
+} // namespace spice_overlay

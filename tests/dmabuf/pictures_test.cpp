@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "clips.h"
+#include "driver.h"
+
+#include "dmabuf/decoder/capabilities.h"
+#include "dmabuf/formats.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace spice_overlay {
+namespace {
+
+const std::string kProgram = SPICE_OVERLAY_DECODER;
+
+#define NEED_ENCODER(encoder)                                                                                          \
+    if (!can_encode(encoder))                                                                                          \
+    GTEST_SKIP() << "the ffmpeg program is missing, or has no encoder " << (encoder)
+
+struct Case {
+    const char *name;
+    wire::Codec codec;
+    const char *encoder;
+    const char *options;
+    std::uint32_t width;
+    std::uint32_t height;
+};
+
+void PrintTo(const Case &c, std::ostream *out)
+{
+    *out << c.name;
+}
+
+Clip clip_of(const Case &c, int frames)
+{
+    return make_clip("testsrc=s=" + std::to_string(c.width) + "x" + std::to_string(c.height) + ":r=30",
+                     std::string("-pix_fmt yuv420p -c:v ") + c.encoder + " " + c.options, frames);
+}
+
+class Direct : public testing::TestWithParam<Case> {};
+
+TEST_P(Direct, pictures_equal_the_ffmpeg_programs_byte_for_byte_in_order)
+{
+    const Case &c = GetParam();
+    NEED_ENCODER(c.encoder);
+    const Clip clip = clip_of(c, 40);
+    ASSERT_EQ(clip.units.size(), 40u);
+    const auto expected = reference(clip, "yuv420p");
+    const std::size_t size = c.width * c.height + 2 * ((c.width + 1) / 2 * ((c.height + 1) / 2));
+    ASSERT_EQ(expected.size(), 40 * size);
+
+    Driver driver(Driver::config(kProgram, c.codec, c.width, c.height));
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why << " after " << driver.pictures.size() << " pictures";
+    ASSERT_EQ(driver.pictures.size(), 40u);
+
+    std::vector<std::int64_t> times;
+    for (const auto &unit : clip.units)
+        times.push_back(unit.pts);
+    std::sort(times.begin(), times.end());
+    for (std::size_t i = 0; i < 40; ++i) {
+        const auto &picture = driver.pictures[i];
+        EXPECT_EQ(picture.fourcc, kFourccYu12);
+        EXPECT_EQ(picture.frame.pts, times[i]) << "picture " << i;
+        ASSERT_EQ(picture.frame.crop.width, c.width);
+        ASSERT_EQ(picture.frame.crop.height, c.height);
+        ASSERT_EQ(picture.pixels.size(), size);
+        ASSERT_TRUE(std::equal(picture.pixels.begin(), picture.pixels.end(),
+                               expected.begin() + static_cast<std::ptrdiff_t>(i * size)))
+            << "picture " << i;
+    }
+    EXPECT_LE(driver.slots.size(), 24u);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    codecs, Direct,
+    testing::Values(
+        Case{"h264", wire::Codec::kH264, "libx264", "-bf 0 -g 12", 640, 360},
+        Case{"h264_b_frames", wire::Codec::kH264, "libx264", "-bf 3 -b_strategy 0 -g 24", 640, 360},
+        Case{"h264_slices", wire::Codec::kH264, "libx264", "-bf 2 -x264-params slices=4", 640, 352},
+        Case{"h264_odd", wire::Codec::kH264, "libx264", "-bf 2", 642, 358},
+        Case{"h264_large", wire::Codec::kH264, "libx264", "-preset ultrafast", 2560, 1440},
+        Case{"hevc", wire::Codec::kHevc, "libx265", "-x265-params log-level=error:bframes=2", 640, 360},
+        Case{"hevc_odd", wire::Codec::kHevc, "libx265", "-x265-params log-level=error", 642, 358},
+        Case{"vp8", wire::Codec::kVp8, "libvpx", "-b:v 1M -auto-alt-ref 0 -deadline realtime -cpu-used 8", 640, 360},
+        Case{"vp8_odd", wire::Codec::kVp8, "libvpx", "-b:v 1M -auto-alt-ref 0 -deadline realtime -cpu-used 8", 101, 77},
+        Case{"vp9", wire::Codec::kVp9, "libvpx-vp9", "-b:v 1M -deadline realtime -cpu-used 8", 640, 360},
+        Case{"vp9_odd", wire::Codec::kVp9, "libvpx-vp9", "-b:v 1M -deadline realtime -cpu-used 8", 101, 77},
+        Case{"av1", wire::Codec::kAv1, "libsvtav1", "-preset 12", 640, 360},
+        Case{"mpeg2", wire::Codec::kMpeg2, "mpeg2video", "-b:v 4M -bf 2", 640, 360},
+        Case{"mpeg2_odd", wire::Codec::kMpeg2, "mpeg2video", "-b:v 2M", 322, 178}),
+    [](const auto &test) { return test.param.name; });
+
+// ---- pictures that are converted
+
+struct Conversion {
+    const char *name;
+    wire::Codec codec;
+    const char *encoder;
+    const char *options;
+    std::uint32_t width;
+    std::uint32_t height;
+    std::uint8_t yuv_matrix;        ///< the compositor's
+    wire::ColourDescription stream; ///< what STREAM_OPEN says
+    bool xrgb_only;
+    const char *reference; ///< options of the reference decode
+};
+
+void PrintTo(const Conversion &c, std::ostream *out)
+{
+    *out << c.name;
+}
+
+class Converted : public testing::TestWithParam<Conversion> {};
+
+TEST_P(Converted, pictures_are_what_the_ffmpeg_program_makes_of_them)
+{
+    const Conversion &c = GetParam();
+    NEED_ENCODER(c.encoder);
+    const Clip clip = make_clip("testsrc=s=" + std::to_string(c.width) + "x" + std::to_string(c.height) + ":r=30",
+                                std::string("-c:v ") + c.encoder + " " + c.options, 12);
+    ASSERT_EQ(clip.units.size(), 12u);
+    const auto expected = reference(clip, "bgr0", c.reference);
+    const std::size_t size = std::size_t{4} * c.width * c.height;
+    ASSERT_EQ(expected.size(), 12 * size);
+
+    DecoderProcess::Config config = Driver::config(kProgram, c.codec, c.width, c.height);
+    config.yuv_matrix = c.yuv_matrix;
+    config.stream.colour = c.stream;
+    if (c.xrgb_only)
+        config.fourccs = {kFourccXrgb8888};
+    Driver driver(config);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why << " after " << driver.pictures.size() << " pictures";
+    ASSERT_EQ(driver.pictures.size(), 12u);
+    for (std::size_t i = 0; i < 12; ++i) {
+        const auto &picture = driver.pictures[i];
+        ASSERT_EQ(picture.fourcc, kFourccXrgb8888);
+        EXPECT_EQ(picture.buffer_width, c.width) << "exactly as large as the picture";
+        EXPECT_EQ(picture.buffer_height, c.height);
+        ASSERT_EQ(picture.pixels.size(), size);
+        int worst = 0;
+        for (std::size_t k = 0; k < size; ++k) {
+            if (k % 4 != 3) // X is anything
+                worst = std::max(worst, std::abs(picture.pixels[k] - expected[i * size + k]));
+        }
+        ASSERT_LE(worst, 1) << "picture " << i;
+    }
+}
+
+constexpr wire::ColourDescription kUntagged{};
+constexpr wire::ColourDescription kBt709{1, 1, 1, 0};
+constexpr wire::ColourDescription kFullRange{2, 2, 2, 1};
+
+INSTANTIATE_TEST_SUITE_P(
+    colours, Converted,
+    testing::Values(
+        Conversion{"h264_420_where_only_xrgb", wire::Codec::kH264, "libx264", "-pix_fmt yuv420p", 640, 360, 6,
+                   kUntagged, true, ""},
+        Conversion{"h264_420_odd_crop", wire::Codec::kH264, "libx264", "-pix_fmt yuv420p", 642, 358, 6, kUntagged, true,
+                   ""},
+        Conversion{"vp9_odd_size", wire::Codec::kVp9, "libvpx-vp9", "-pix_fmt yuv420p -deadline realtime -cpu-used 8",
+                   101, 77, 6, kUntagged, true, ""},
+        Conversion{"h264_444", wire::Codec::kH264, "libx264", "-pix_fmt yuv444p", 321, 181, 6, kUntagged, false, ""},
+        Conversion{"h264_422", wire::Codec::kH264, "libx264", "-pix_fmt yuv422p", 320, 180, 6, kUntagged, false, ""},
+        Conversion{"h264_10_bit", wire::Codec::kH264, "libx264", "-pix_fmt yuv420p10le", 320, 180, 6, kUntagged, false,
+                   ""},
+        Conversion{"hevc_10_bit", wire::Codec::kHevc, "libx265", "-pix_fmt yuv420p10le -x265-params log-level=error",
+                   320, 180, 6, kUntagged, false, ""},
+        Conversion{"vp9_444", wire::Codec::kVp9, "libvpx-vp9", "-pix_fmt yuv444p -deadline realtime -cpu-used 8", 320,
+                   180, 6, kUntagged, false, ""},
+        Conversion{"mjpeg_full_range", wire::Codec::kMjpeg, "mjpeg", "-pix_fmt yuvj420p -q:v 3", 320, 180, 6, kUntagged,
+                   false, ""},
+        Conversion{"mjpeg_422", wire::Codec::kMjpeg, "mjpeg", "-pix_fmt yuvj422p -q:v 3", 320, 180, 6, kUntagged, false,
+                   ""},
+        Conversion{"h264_full_range", wire::Codec::kH264, "libx264",
+                   "-pix_fmt yuv420p -vf scale=out_range=full -color_range pc", 320, 180, 6, kUntagged, false, ""},
+        Conversion{"h264_bt709_where_compositor_thinks_601", wire::Codec::kH264, "libx264",
+                   "-pix_fmt yuv420p -vf scale=out_color_matrix=bt709 -colorspace bt709", 320, 180, 6, kUntagged, false,
+                   ""},
+        Conversion{"h264_bt601_where_compositor_thinks_709", wire::Codec::kH264, "libx264",
+                   "-pix_fmt yuv420p -colorspace smpte170m", 320, 180, 1, kUntagged, false, ""},
+        Conversion{"bt709_by_stream_open_alone", wire::Codec::kH264, "libx264", "-pix_fmt yuv420p", 320, 180, 6, kBt709,
+                   false, "-vf scale=in_color_matrix=bt709"},
+        Conversion{"full_range_by_stream_open_alone", wire::Codec::kH264, "libx264", "-pix_fmt yuv420p", 320, 180, 6,
+                   kFullRange, false, "-vf scale=in_range=full"}),
+    [](const auto &test) { return test.param.name; });
+
+TEST(Colour, bitstream_outranks_stream_open_and_both_names_of_bt601_are_direct)
+{
+    NEED_ENCODER("libx264");
+    const Clip clip =
+        make_clip("testsrc=s=320x180:r=30", "-pix_fmt yuv420p -c:v libx264 -colorspace smpte170m -color_range tv", 3);
+    DecoderProcess::Config config = Driver::config(kProgram, wire::Codec::kH264, 320, 180);
+    config.yuv_matrix = 5;
+    config.stream.colour = {1, 1, 1, 1};
+    Driver driver(config);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why;
+    EXPECT_EQ(driver.pictures[0].fourcc, kFourccYu12);
+}
+
+TEST(Colour, format_that_the_presenter_likes_less_than_xrgb_is_not_used)
+{
+    NEED_ENCODER("libx264");
+    const Clip clip = make_clip("testsrc=s=320x180:r=30", "-pix_fmt yuv420p -c:v libx264", 3);
+    DecoderProcess::Config config = Driver::config(kProgram, wire::Codec::kH264, 320, 180);
+    config.fourccs = {kFourccXrgb8888, kFourccYu12};
+    Driver driver(config);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why;
+    EXPECT_EQ(driver.pictures[0].fourcc, kFourccXrgb8888);
+}
+
+} // namespace
+} // namespace spice_overlay
