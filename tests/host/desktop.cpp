@@ -16,7 +16,7 @@ Rect Desktop::Window::outer() const
 }
 
 Desktop::Desktop(const Scene &scene)
-    : display_{0, 0, scene.width, scene.height},
+    : display_{0, 0, scene.width, scene.height}, wallpaper_seed_(scene.wallpaper_seed),
       pixels_(static_cast<std::size_t>(scene.width) * static_cast<std::size_t>(scene.height)),
       damage_(cairo_region_create())
 {
@@ -56,6 +56,16 @@ void Desktop::damage(const Window &window)
 {
     if (window.drawn())
         damage(window.outer());
+}
+
+void Desktop::resize(int width, int height)
+{
+    display_ = {0, 0, width, height};
+    pixels_.assign(static_cast<std::size_t>(width) * static_cast<std::size_t>(height), 0);
+    wallpaper_ = paint_wallpaper(width, height, wallpaper_seed_, reserved_);
+    cairo_region_destroy(damage_);
+    damage_ = cairo_region_create();
+    damage_all();
 }
 
 void Desktop::damage_all()
@@ -161,8 +171,8 @@ void Desktop::find_visible()
         }
         bool before = videos_.size() < was_rounded.size() && was_rounded[videos_.size()];
         if (rounded_.back() && !before)
-            std::fprintf(stderr, "spice-overlay-host: video %d shows in more than 256 rectangles; its region is rounded "
-                                 "inward\n", view.index);
+            std::fprintf(stderr, "spice-overlay-host: video %d shows in more than 256 rectangles: rounded inward\n",
+                         view.index);
         if (before || rounded_.back())
             damage(item.box); // what falls out of a rounded region is blanked, and that may be anywhere
         videos_.push_back(std::move(view));

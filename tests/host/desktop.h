@@ -49,6 +49,9 @@ public:
     void set_state(std::size_t window, VideoView::State state); ///< video windows only
     [[nodiscard]] VideoView::State state(std::size_t window) const { return windows_[window].state; }
 
+    /// Another size of the display; windows stay where they are. All has to be painted again.
+    void resize(int width, int height);
+
     /// Everything has to be painted again.
     void damage_all();
     [[nodiscard]] bool damaged() const;
@@ -85,6 +88,7 @@ private:
     void blank_outside(const VideoView &view, const Window &window);
 
     Rect display_;
+    std::uint32_t wallpaper_seed_;
     Reserved reserved_;
     Pixels wallpaper_;
     Pixels pixels_;

@@ -116,6 +116,10 @@ Status Host::start()
     if (auto started = start_server(); !started)
         return started;
     display_ = std::make_unique<QxlDisplay>(server_, desktop_.width(), desktop_.height());
+    if (options_.resizable) {
+        display_->on_resize_wish([this](unsigned width, unsigned height) { resize(width, height); });
+        agent_ = std::make_unique<AgentDevice>(server_);
+    }
     inputs_ = std::make_unique<Inputs>(
         server_, Inputs::Handlers{
                      .key = [this](int code, bool down) {
@@ -185,6 +189,19 @@ Status Host::start()
     publisher_->publish(); // the desktop as it is before the scene starts
     start_scene();
     return Success{};
+}
+
+void Host::resize(unsigned width, unsigned height)
+{
+    int w = static_cast<int>(std::clamp(width, 64u, 8192u));
+    int h = static_cast<int>(std::clamp(height, 64u, 8192u));
+    if (!publisher_ || (w == desktop_.width() && h == desktop_.height()))
+        return;
+    publisher_->drop_pictures();
+    desktop_.resize(w, h);
+    display_->resize(w, h);
+    publisher_->publish();
+    say(R"({"event":"resized","width":)" + std::to_string(w) + R"(,"height":)" + std::to_string(h) + "}");
 }
 
 void Host::channel_event(int event, int type)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include "agent_device.h"
 #include "core_interface.h"
 #include "desktop.h"
 #include "inputs.h"
@@ -35,6 +36,7 @@ struct Options {
     Skew skew;
     int rate = 60;                ///< scene ticks a second, at most
     StartOn start_on = StartOn::kClient;
+    bool resizable = false;       ///< the desktop takes the size that a client asks for
     SpiceImageCompression compression = SPICE_IMAGE_COMPRESSION_OFF;
 };
 
@@ -66,6 +68,7 @@ private:
     void go_on();
     Status dump(const std::string &path) const;
     void control(const std::string &line);
+    void resize(unsigned width, unsigned height);
     void say(const std::string &json);
     [[nodiscard]] std::string stats() const; ///< members of a JSON object, without its braces
 
@@ -76,6 +79,7 @@ private:
     Desktop desktop_;
     std::unique_ptr<QxlDisplay> display_;
     std::unique_ptr<Inputs> inputs_;
+    std::unique_ptr<AgentDevice> agent_;
     std::unique_ptr<SpicePort> port_;
     std::unique_ptr<LineServer> geometry_;
     std::unique_ptr<LineServer> control_;

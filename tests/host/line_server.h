@@ -14,7 +14,7 @@ namespace spice_overlay::host {
 /// Runs on GLib's default main context. Somebody who does not read 1 MiB of lines is disconnected.
 class LineServer {
 public:
-    using Reply = std::function<void(const std::string &line)>; ///< to one connection, valid during the call it came with
+    using Reply = std::function<void(const std::string &line)>; ///< to one connection, during the call
 
     struct Handlers {
         std::function<void(const Reply &)> connected;     ///< somebody new; what he is told first. May be empty

@@ -50,6 +50,7 @@ struct Words {
     int port = 0;
     int rate = 60;
     gboolean version = FALSE;
+    gboolean resizable = FALSE;
     gboolean check = FALSE;
 };
 
@@ -95,6 +96,7 @@ int read_options(const Words &words, Options &options)
     options.wire_log = text(words.wire_log);
     options.stats = text(words.stats);
     options.rate = words.rate;
+    options.resizable = words.resizable;
     options.compression = compression->second;
     bool has_port = words.port_socket != nullptr || words.port_pty != nullptr;
     std::string start_on = text(words.start_on, options.scene.has_video() && has_port ? "port" : "client");
@@ -149,7 +151,8 @@ int main(int argc, char **argv)
 {
     Words words;
     const GOptionEntry entries[] = {
-        {"scene", 's', 0, G_OPTION_ARG_FILENAME, &words.scene, "What the guest's desktop does (docs/scenes.md)", "FILE"},
+        {"scene", 's', 0, G_OPTION_ARG_FILENAME, &words.scene, "What the guest's desktop does (docs/scenes.md)",
+         "FILE"},
         {"unix", 'u', 0, G_OPTION_ARG_FILENAME, &words.unix_path, "Serve SPICE on a unix socket", "PATH"},
         {"addr", 'a', 0, G_OPTION_ARG_STRING, &words.address, "Serve SPICE on this address (127.0.0.1)", "ADDRESS"},
         {"port", 'p', 0, G_OPTION_ARG_INT, &words.port, "Serve SPICE on this TCP port (5930)", "N"},
@@ -157,7 +160,8 @@ int main(int argc, char **argv)
          "NAME"},
         {"port-socket", 0, 0, G_OPTION_ARG_FILENAME, &words.port_socket, "Unix socket that the guest's program opens",
          "PATH"},
-        {"port-pty", 0, 0, G_OPTION_ARG_FILENAME, &words.port_pty, "Link to a pty that the guest's program opens", "LINK"},
+        {"port-pty", 0, 0, G_OPTION_ARG_FILENAME, &words.port_pty, "Link to a pty that the guest's program opens",
+         "LINK"},
         {"geometry-socket", 0, 0, G_OPTION_ARG_FILENAME, &words.geometry, "Unix socket that tells where the videos are",
          "PATH"},
         {"control-socket", 0, 0, G_OPTION_ARG_FILENAME, &words.control, "Unix socket for a test that steers the host",
@@ -169,9 +173,12 @@ int main(int argc, char **argv)
         {"start-on", 0, 0, G_OPTION_ARG_STRING, &words.start_on, "What starts the scene: client, port or now", "EVENT"},
         {"compression", 0, 0, G_OPTION_ARG_STRING, &words.compression,
          "Of images: off (default), auto_glz, auto_lz, quic, glz, lz", "KIND"},
+        {"resizable", 0, 0, G_OPTION_ARG_NONE, &words.resizable, "The desktop takes the size that a client asks for",
+         nullptr},
         {"wire-log", 0, 0, G_OPTION_ARG_FILENAME, &words.wire_log, "Record what the port sends to the client", "FILE"},
         {"stats", 0, 0, G_OPTION_ARG_FILENAME, &words.stats, "Write counters as JSON at exit", "FILE"},
-        {"check", 0, 0, G_OPTION_ARG_NONE, &words.check, "Read the scene, say what is wrong with it, and exit", nullptr},
+        {"check", 0, 0, G_OPTION_ARG_NONE, &words.check, "Read the scene, say what is wrong with it, and exit",
+         nullptr},
         {"version", 0, 0, G_OPTION_ARG_NONE, &words.version, "Print the version", nullptr},
         {nullptr, 0, 0, G_OPTION_ARG_NONE, nullptr, nullptr, nullptr}};
     GOptionContext *context = g_option_context_new("- a SPICE server with a small guest desktop of its own, for tests");

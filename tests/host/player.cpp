@@ -89,7 +89,7 @@ void Player::run_actions()
 {
     for (int turns = 0; !stopped_ && !ended_;) {
         if (next_ == scene_.actions.size()) {
-            if (scene_.loop && motions_.empty() && ++turns < 2) { // a turn takes time, so the second in one go is for later
+            if (scene_.loop && motions_.empty() && ++turns < 2) { // a turn takes time: a second in one go is for later
                 next_ = 0;
                 continue;
             }

@@ -18,7 +18,7 @@ namespace spice_overlay::host {
 
 namespace {
 
-/// The main side of a pty reports a hang-up while no program has the other side open, and inotify tells when one opens it.
+/// The main side of a pty reports a hang-up while no program has the other side open; inotify tells when one opens it.
 class PtyEndpoint : public PortEndpoint {
 public:
     explicit PtyEndpoint(Listener &listener) : listener_(listener), stream_(listener, [this] { hang_up(); }) {}

@@ -99,7 +99,8 @@ void Publisher::publish()
         lines.lines.push_back(command_line(command));
     lines.commands = std::exchange(commands_, {});
 
-    int skew = skew_.random ? std::uniform_int_distribution<int>(-kRandomSkew, kRandomSkew)(random_) : skew_.milliseconds;
+    std::uniform_int_distribution<int> any(-kRandomSkew, kRandomSkew);
+    int skew = skew_.random ? any(random_) : skew_.milliseconds;
     std::int64_t now = g_get_monotonic_time();
     if (!areas.empty()) {
         std::int64_t due = now + std::max(0, -skew) * INT64_C(1000);

@@ -21,9 +21,9 @@ struct Skew {
     bool random = false; ///< drawn anew for every change, -50 to 50; `milliseconds` is not looked at
 };
 
-/// Brings what a Desktop shows out of the house by its two ways, which may be out of step on purpose: damage to the SPICE
-/// display, geometry to whoever sends the video. Each way keeps its order. All damage of one publish() is one drawing
-/// command. Main thread.
+/// Brings what a Desktop shows out of the house by its two ways, which may be out of step on purpose: damage to the
+/// SPICE display, geometry to whoever sends the video. Each way keeps its order. All damage of one publish() is one
+/// drawing command. Main thread.
 class Publisher {
 public:
     using Send = std::function<void(const std::string &line)>;
@@ -37,9 +37,12 @@ public:
     /// For the geometry way, in its order, with the next publish().
     void command(const Player::VideoCommand &command) { commands_.push_back(command); }
 
-    /// Paints and sends what has changed. When spice-server does not keep up this does nothing, and what has changed goes
-    /// out with a later call.
+    /// Paints and sends what has changed. When spice-server does not keep up this does nothing, and what has changed
+    /// goes out with a later call.
     void publish();
+
+    /// Damage that has not left yet is dropped: the display it belongs to is gone.
+    void drop_pictures() { pictures_.clear(); }
 
     /// Everything published has been handed on.
     [[nodiscard]] bool settled() const;

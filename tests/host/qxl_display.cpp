@@ -95,7 +95,13 @@ struct QxlDisplay::Interface {
     static void async_complete(QXLInstance *, uint64_t) {}
     static void update_area_complete(QXLInstance *, uint32_t, QXLRect *, uint32_t) {}
     static void set_client_capabilities(QXLInstance *, uint8_t, uint8_t *) {}
-    static int client_monitors_config(QXLInstance *, VDAgentMonitorsConfig *) { return 0; }
+    static int client_monitors_config(QXLInstance *instance, VDAgentMonitorsConfig *config)
+    {
+        QxlDisplay &display = of(instance);
+        if (config != nullptr && config->num_of_monitors > 0 && display.wish_)
+            display.wish_(config->monitors[0].width, config->monitors[0].height);
+        return display.wish_ != nullptr;
+    }
 
     static const QXLInterface *table()
     {
@@ -125,8 +131,7 @@ struct QxlDisplay::Interface {
     }
 };
 
-QxlDisplay::QxlDisplay(SpiceServer *server, int width, int height)
-    : width_(width), height_(height), primary_(static_cast<std::size_t>(width) * static_cast<std::size_t>(height))
+QxlDisplay::QxlDisplay(SpiceServer *server, int width, int height) : width_(width), height_(height)
 {
     instance_.display = this;
     instance_.qxl.base.sif = &Interface::table()->base;
@@ -137,10 +142,17 @@ QxlDisplay::QxlDisplay(SpiceServer *server, int width, int height)
     slot.qxl_ram_size = ~0u;
     spice_qxl_add_memslot(&instance_.qxl, &slot);
 
+    create_primary();
+    set_cursor();
+}
+
+void QxlDisplay::create_primary()
+{
+    primary_.assign(static_cast<std::size_t>(width_) * static_cast<std::size_t>(height_), 0);
     QXLDevSurfaceCreate surface{};
-    surface.width = static_cast<uint32_t>(width);
-    surface.height = static_cast<uint32_t>(height);
-    surface.stride = width * 4;
+    surface.width = static_cast<uint32_t>(width_);
+    surface.height = static_cast<uint32_t>(height_);
+    surface.stride = width_ * 4;
     surface.format = SPICE_SURFACE_FMT_32_xRGB;
     surface.mouse_mode = 1;
     surface.type = QXL_SURF_TYPE_PRIMARY;
@@ -154,7 +166,20 @@ QxlDisplay::QxlDisplay(SpiceServer *server, int width, int height)
     monitors->heads[0].width = surface.width;
     monitors->heads[0].height = surface.height;
     spice_qxl_monitors_config_async(&instance_.qxl, address(monitors), 0, 0);
-    set_cursor();
+}
+
+void QxlDisplay::resize(int width, int height)
+{
+    {
+        std::lock_guard lock(mutex_);
+        for (Command *command : drawings_)
+            delete command;
+        drawings_.clear();
+    }
+    spice_qxl_destroy_primary_surface(&instance_.qxl, 0); // waits for the worker, which lets go of primary_
+    width_ = width;
+    height_ = height;
+    create_primary();
 }
 
 QxlDisplay::~QxlDisplay()

@@ -38,6 +38,12 @@ public:
 
     void draw(const Drawing &drawing);
 
+    /// Another primary surface. What was drawn before and is not taken yet is dropped.
+    void resize(int width, int height);
+
+    /// A client asks for another size, in guest pixels, unchecked. With no handler the device says that it cannot.
+    void on_resize_wish(std::function<void(unsigned width, unsigned height)> handler) { wish_ = std::move(handler); }
+
     /// Commands that the worker has not taken yet.
     [[nodiscard]] std::size_t waiting() const;
 
@@ -52,6 +58,7 @@ private:
     struct Interface;
     friend struct Interface;
 
+    void create_primary();
     void set_cursor();
     bool take(std::deque<Command *> &queue, QXLCommandExt *out);
 
@@ -64,6 +71,7 @@ private:
     Pixels primary_; ///< spice-server renders here when it has to
     std::vector<std::uint8_t> monitors_;
     std::function<void()> drained_;
+    std::function<void(unsigned, unsigned)> wish_;
     std::uint64_t commands_ = 0;
     std::uint64_t drawn_pixels_ = 0;
 

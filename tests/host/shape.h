@@ -6,11 +6,12 @@
 
 namespace spice_overlay::host {
 
-/// The outline of a window, stretched to the window's bounding box. A pixel belongs to the window when its centre lies inside.
+/// The outline of a window, stretched to the window's bounding box. A pixel belongs to the window when its centre lies
+/// inside.
 struct Shape {
     enum class Kind { kRect, kEllipse, kRing, kL, kPolygon };
     Kind kind = Kind::kRect;
-    /// kRing: thickness of the ring in percent of the box's half sides. kL: width and height of the two bars in percent.
+    /// kRing: thickness of the ring in percent of the box's half sides. kL: thickness of the two bars in percent.
     int percent = 50;
     /// kPolygon: corners in thousandths of the box's sides, even-odd rule.
     std::vector<std::pair<int, int>> corners;

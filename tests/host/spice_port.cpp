@@ -14,7 +14,7 @@ namespace spice_overlay::host {
 namespace {
 
 constexpr std::size_t kMaxPending = 128 * 1024;
-// spice-server allocates 64 KiB for each piece that it reads, however small: below this, pieces are at least kQuiet apart.
+// spice-server allocates 64 KiB for each piece that it reads, however small: smaller ones are at least kQuiet apart.
 constexpr std::size_t kSmall = 16 * 1024;
 constexpr std::int64_t kQuiet = 500;   // µs
 constexpr unsigned kRetry = 10;        // ms: spice-server has its fill, or no client; it does not say when that ends

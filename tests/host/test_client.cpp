@@ -80,7 +80,9 @@ Client::Client(const std::string &unix_path)
             client.port = SPICE_PORT_CHANNEL(channel);
             g_signal_connect(channel, "notify::port-opened", G_CALLBACK(port_opened), &client);
             g_signal_connect(channel, "port-data", G_CALLBACK(take_port_data), &client);
-        } else if (!SPICE_IS_MAIN_CHANNEL(channel)) {
+        } else if (SPICE_IS_MAIN_CHANNEL(channel)) {
+            client.main = SPICE_MAIN_CHANNEL(channel);
+        } else {
             return;
         }
         g_signal_connect(channel, "channel-event", G_CALLBACK(channel_event), &client);
@@ -108,8 +110,8 @@ std::vector<std::uint32_t> Client::picture() const
         return {};
     std::vector<std::uint32_t> pixels(static_cast<std::size_t>(width) * static_cast<std::size_t>(height));
     for (int y = 0; y < height; ++y)
-        std::memcpy(pixels.data() + static_cast<std::ptrdiff_t>(y) * width, primary_ + static_cast<std::ptrdiff_t>(y) * stride_,
-                    static_cast<std::size_t>(width) * 4);
+        std::memcpy(pixels.data() + static_cast<std::ptrdiff_t>(y) * width,
+                    primary_ + static_cast<std::ptrdiff_t>(y) * stride_, static_cast<std::size_t>(width) * 4);
     for (std::uint32_t &pixel : pixels)
         pixel &= 0xFFFFFF;
     return pixels;

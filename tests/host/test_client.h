@@ -23,6 +23,7 @@ public:
     void send_to_port(std::vector<std::uint8_t> bytes);
 
     SpiceSession *session = nullptr;
+    SpiceMainChannel *main = nullptr;
     SpiceDisplayChannel *display = nullptr; ///< these belong to the session
     SpiceInputsChannel *inputs = nullptr;
     SpicePortChannel *port = nullptr;

@@ -86,7 +86,8 @@ TEST(VisibleRegion, equals_asking_every_window_about_every_pixel)
         std::vector<std::vector<Runs>> rows;
         std::vector<Occluder> occluders;
         for (std::size_t i : model.order)
-            rows.push_back(rows_of(model.scene.windows[i].shape, model.scene.windows[i].box.w, model.scene.windows[i].box.h));
+            rows.push_back(rows_of(model.scene.windows[i].shape, model.scene.windows[i].box.w,
+                                   model.scene.windows[i].box.h));
         for (std::size_t i = 0; i < rows.size(); ++i)
             occluders.push_back({model.scene.windows[model.order[i]].box, &rows[i]});
         auto self = static_cast<std::size_t>(model.pick(0, static_cast<int>(rows.size()) - 1));

@@ -96,14 +96,8 @@ TEST(Host, tells_the_keys_and_the_pointer_of_a_client)
     ASSERT_TRUE(wait_until([&] { return client.inputs != nullptr && client.display != nullptr && client.width != 0; }));
     ASSERT_TRUE(wait_until([&] {
         int mode = 0;
-        SpiceChannel *main = nullptr;
-        GList *channels = spice_session_get_channels(client.session);
-        for (GList *item = channels; item != nullptr; item = item->next)
-            if (SPICE_IS_MAIN_CHANNEL(item->data))
-                main = SPICE_CHANNEL(item->data);
-        g_list_free(channels);
-        if (main != nullptr)
-            g_object_get(main, "mouse-mode", &mode, nullptr);
+        if (client.main != nullptr)
+            g_object_get(client.main, "mouse-mode", &mode, nullptr);
         return mode == SPICE_MOUSE_MODE_CLIENT;
     })) << "the client cannot draw the pointer itself";
     spice_inputs_channel_key_press(client.inputs, 0x1E);
@@ -128,8 +122,8 @@ TEST(Host, stops_at_a_step_until_the_controller_continues)
     auto step = control.next_line(R"("event":"step")");
     ASSERT_TRUE(step);
     EXPECT_NE(step->find(R"("name":"one","index":1)"), std::string::npos) << *step;
-    EXPECT_NE(step->find(R"("videos":[{"index":1,"state":"playing","target":[100,60,160,90],"visible":[[100,60,160,90]],)"
-                         R"("placeholder":"01FE77"}])"), std::string::npos) << *step;
+    EXPECT_NE(step->find(R"("videos":[{"index":1,"state":"playing","target":[100,60,160,90],)"
+                         R"("visible":[[100,60,160,90]],"placeholder":"01FE77"}])"), std::string::npos) << *step;
     Peer late(host.path("control"));
     EXPECT_TRUE(late.next_line(R"("name":"one")")) << "a controller that comes late is not told where the scene stands";
     EXPECT_EQ(control.received().find("\"two\""), std::string::npos);
@@ -141,6 +135,35 @@ TEST(Host, stops_at_a_step_until_the_controller_continues)
     again.send("quit\n");
     EXPECT_EQ(host.program().wait(), 0);
     EXPECT_NE(read_file(host.path("stats.json")).find("\"steps\":2"), std::string::npos);
+}
+
+TEST(Host, resizable_takes_the_size_that_a_client_asks_for)
+{
+    HostProgram host(kScene, {"--resizable"});
+    ASSERT_TRUE(host.ready());
+    Peer control(host.path("control"));
+    Client client(host.spice());
+    ASSERT_TRUE(control.next_line("\"one\""));
+    gboolean agent = FALSE;
+    ASSERT_TRUE(wait_until([&] {
+        if (client.main != nullptr)
+            g_object_get(client.main, "agent-connected", &agent, nullptr);
+        return agent && client.width == 320;
+    }));
+    spice_main_channel_update_display_enabled(client.main, 0, TRUE, FALSE);
+    spice_main_channel_update_display(client.main, 0, 0, 0, 401, 303, TRUE);
+    ASSERT_TRUE(control.next_line(R"({"event":"resized","width":401,"height":303})"));
+    control.send("continue\n");
+    auto line = control.next_line("\"two\"");
+    ASSERT_TRUE(line);
+    int width = 0;
+    int height = 0;
+    auto expected = read_ppm(member(*line, "framebuffer"), width, height);
+    EXPECT_EQ(width, 401);
+    EXPECT_EQ(height, 303);
+    EXPECT_TRUE(wait_until([&] { return client.width == 401 && client.picture() == expected; }));
+    spice_inputs_channel_position(client.inputs, 400, 302, 0, 0);
+    EXPECT_TRUE(control.next_line(R"("x":400,"y":302)"));
 }
 
 TEST(Host, starts_the_scene_when_client_and_port_are_there)
@@ -166,6 +189,7 @@ TEST(Geometry, follows_the_scene_line_by_line)
     Peer control(host.path("control"));
     Peer geometry(host.path("geometry"));
     Client client(host.spice());
+    ASSERT_TRUE(wait_until([&] { return client.width != 0; }));
     std::string expected = "geometry 1 0 -10 60 160 90 01FE77 1 0 60 150 90\nopen 1\n";
     EXPECT_TRUE(control.next_line("\"one\""));
     EXPECT_TRUE(geometry.wait_for(expected)) << geometry.received();
@@ -199,7 +223,9 @@ TEST_P(GeometrySkew, separates_the_desktops_damage_from_its_geometry)
     ASSERT_TRUE(geometry.wait_for("open 1"));
     ASSERT_TRUE(wait_until([&] { return client.width != 0; }));
     // Whatever belongs to the first step has come: the client asks for nothing more.
-    ASSERT_TRUE(wait_until([&] { return client.invalidations > 0 && g_get_monotonic_time() - client.last_invalidation > 200000; }));
+    ASSERT_TRUE(wait_until([&] {
+        return client.invalidations > 0 && g_get_monotonic_time() - client.last_invalidation > 200000;
+    }));
     client.invalidations = 0;
     control.send("continue\n");
     std::int64_t geometry_at = 0;
@@ -214,7 +240,9 @@ TEST_P(GeometrySkew, separates_the_desktops_damage_from_its_geometry)
 }
 
 INSTANTIATE_TEST_SUITE_P(Milliseconds, GeometrySkew, testing::Values(-150, 0, 150),
-                         [](const auto &one) { return one.index == 0 ? "before" : one.index == 1 ? "together" : "after"; });
+                         [](const auto &one) {
+                             return one.index == 0 ? "before" : one.index == 1 ? "together" : "after";
+                         });
 
 TEST(Host, lives_through_two_hundred_clients)
 {
@@ -223,7 +251,8 @@ TEST(Host, lives_through_two_hundred_clients)
     Peer control(host.path("control"));
     for (int i = 0; i < 200; ++i) {
         auto client = std::make_unique<Client>(host.spice());
-        ASSERT_TRUE(wait_until([&] { return client->width != 0 && client->cursor_set && client->invalidations > 0; })) << i;
+        ASSERT_TRUE(wait_until([&] { return client->width != 0 && client->cursor_set && client->invalidations > 0; }))
+            << i;
         client.reset();
         ASSERT_TRUE(control.next_line("client-disconnected")) << i << host.program().output();
     }
@@ -303,8 +332,8 @@ TEST(Host, does_not_take_an_address_that_is_in_use)
     Client client(first.spice());
     EXPECT_TRUE(wait_until([&] { return client.width != 0; })) << "the first one does not serve any more";
 
-    Program third({HOST, "--scene", kIdle, "--unix", directory.path("spice"), "--control-socket", first.path("control")},
-                  directory.path("log"));
+    Program third({HOST, "--scene", kIdle, "--unix", directory.path("spice"), "--control-socket",
+                   first.path("control")}, directory.path("log"));
     EXPECT_EQ(third.wait(), 1);
     EXPECT_NE(third.output().find("address in use"), std::string::npos) << third.output();
 }
@@ -313,8 +342,8 @@ TEST(Host, takes_over_the_socket_of_one_that_died)
 {
     TemporaryDirectory directory;
     for (int i = 0; i < 2; ++i) {
-        Program host({HOST, "--scene", kIdle, "--unix", directory.path("spice"), "--control-socket", directory.path("control")},
-                     directory.path("log"));
+        Program host({HOST, "--scene", kIdle, "--unix", directory.path("spice"), "--control-socket",
+                      directory.path("control")}, directory.path("log"));
         ASSERT_TRUE(host.wait_for_output("ready on")) << host.output();
         host.signal(SIGKILL);
         EXPECT_EQ(host.wait(), 128 + SIGKILL);
@@ -327,8 +356,8 @@ TEST(Spicy, the_stock_client_connects_and_sees_our_port_opened)
     Program probe({"sh", "-c", "command -v spicy && command -v Xvfb"}, directory.path("probe"));
     if (probe.wait() != 0)
         GTEST_SKIP() << "spicy and Xvfb are not both installed (packages spice-client-gtk and xvfb)";
-    Program xvfb({"sh", "-c", "exec Xvfb -displayfd 3 -screen 0 1024x768x24 -nolisten tcp 3>" + directory.path("display")},
-                 directory.path("xvfb.log"));
+    Program xvfb({"sh", "-c", "exec Xvfb -displayfd 3 -screen 0 1024x768x24 -nolisten tcp 3>" +
+                  directory.path("display")}, directory.path("xvfb.log"));
     ASSERT_TRUE(wait_until([&] { return read_file(directory.path("display")).find('\n') != std::string::npos; }))
         << xvfb.output();
     std::string display = read_file(directory.path("display"));

@@ -56,7 +56,9 @@ protected:
     /// As a guest program opens it.
     Peer open_port()
     {
-        return GetParam() == "socket" ? Peer(path_) : Peer(UniqueFd(open(path_.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC)));
+        if (GetParam() == "socket")
+            return Peer(path_);
+        return Peer(UniqueFd(open(path_.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC)));
     }
 
     bool client_saw(const std::string &events)

@@ -22,7 +22,8 @@ TEST_P(SceneParser, says_where_a_scene_is_wrong_and_what_is_expected)
 {
     auto scene = parse_scene(GetParam().text, "a.scene");
     ASSERT_FALSE(scene.ok()) << "accepted";
-    EXPECT_EQ(scene.error().message.rfind(std::string("a.scene:") + GetParam().message, 0), 0u) << scene.error().message;
+    EXPECT_EQ(scene.error().message.rfind(std::string("a.scene:") + GetParam().message, 0), 0u)
+        << scene.error().message;
 }
 
 constexpr BadScene kBadScenes[] = {
@@ -60,7 +61,7 @@ constexpr BadScene kBadScenes[] = {
     {"step_without_name", "step", "1: expected the name of the step"},
     {"step_with_path_in_name", "step ../x", "1: expected the name of the step"},
     {"something_after_loop", "wait 1s\nloop\nwait 1s", "3: nothing may follow 'loop'"},
-    {"loop_that_takes_no_time", "window a 0 0 9 9\nraise a\nloop", "3: 'loop' needs at least one action that takes time"},
+    {"loop_that_takes_no_time", "window a 0 0 9 9\nraise a\nloop", "3: 'loop' needs at least one action that takes"},
 };
 
 INSTANTIATE_TEST_SUITE_P(BadScenes, SceneParser, testing::ValuesIn(kBadScenes),
@@ -107,7 +108,8 @@ TEST(Player, is_where_the_scene_says_at_a_step_whatever_the_tick_rate)
     for (double tick : {0.001, 0.016, 0.7, 30.0}) {
         Desktop desktop(*scene);
         std::vector<std::string> steps;
-        Player player(*scene, desktop, {.video = [](const auto &) {}, .step = [&](const auto &name) { steps.push_back(name); },
+        Player player(*scene, desktop, {.video = [](const auto &) {},
+                                        .step = [&](const auto &name) { steps.push_back(name); },
                                         .end = [] {}});
         for (double time = 0; time < 2 && steps.empty(); time += tick)
             player.advance(tick);
@@ -129,7 +131,10 @@ TEST(Player, tells_of_a_stream_only_what_changes)
     ASSERT_TRUE(scene.ok()) << scene.error().message;
     Desktop desktop(*scene);
     std::string told;
-    Player player(*scene, desktop, {.video = [&](const auto &c) { told += std::string(c.verb) + std::to_string(c.seconds)[0] + " "; },
+    auto tell = [&](const Player::VideoCommand &command) {
+        told += command.verb + std::to_string(static_cast<int>(command.seconds)) + " ";
+    };
+    Player player(*scene, desktop, {.video = tell,
                                     .step = [](const auto &) {}, .end = [&] { told += "end"; }});
     player.advance(0.01);
     EXPECT_EQ(told, "open0 pause0 resume0 seek2 close0 end");

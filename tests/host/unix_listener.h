@@ -12,8 +12,8 @@ namespace spice_overlay::host {
 /// Whether a program listens on the unix socket `path` now.
 bool somebody_listens(const std::string &path);
 
-/// Listens on a unix socket on GLib's default main context. A socket that a dead program left is taken over; the path is
-/// removed at the end.
+/// Listens on a unix socket on GLib's default main context. A socket that a dead program left is taken over; the path
+/// is removed at the end.
 class UnixListener {
 public:
     /// `accepted` gets each connection, non-blocking.
