@@ -13,6 +13,7 @@ namespace {
 constexpr std::size_t kMaxPieces = 1024;
 constexpr std::size_t kMaxPiecesPixels = 16u << 20; // 64 MiB
 constexpr std::size_t kMaxWaiting = 64;
+constexpr std::size_t kMaxTries = 256;
 
 /// A stray placeholder is no speck: in all but narrow rectangles every eighth pixel of every eighth row finds it.
 constexpr int kSampling = 8;
@@ -230,11 +231,11 @@ void DesktopSync::apply(Stream &stream, std::size_t index)
 }
 
 /// Applies a fitting geometry to every stream if each stream that keeps damage back has one; else changes nothing.
-bool DesktopSync::pair(std::size_t pieces)
+DesktopSync::Paired DesktopSync::pair(std::size_t pieces)
 {
     constexpr std::size_t kKeep = static_cast<std::size_t>(-1);
     std::vector<std::pair<Stream *, std::size_t>> choices;
-    bool changes = pieces > 0;
+    bool geometry = false;
     for (auto &[id, stream] : streams_) {
         if (!stream.showing)
             continue;
@@ -243,19 +244,17 @@ bool DesktopSync::pair(std::size_t pieces)
             if (stream.waiting[choice].geometry.placeholder && fits(id, stream.waiting[choice].geometry, pieces))
                 break;
         if (choice == kKeep && stream.paired && stream.applied && !fits(id, *stream.applied, pieces))
-            return false;
-        changes |= choice != kKeep;
+            return Paired::kNo;
+        geometry |= choice != kKeep;
         choices.emplace_back(&stream, choice);
     }
-    if (!changes)
-        return false;
     for (auto &[stream, choice] : choices) {
         if (choice != kKeep) {
             apply(*stream, choice);
             stream->paired = true;
         }
     }
-    return true;
+    return geometry ? Paired::kWithGeometry : pieces > 0 ? Paired::kAsItIs : Paired::kNo;
 }
 
 /// Applies what need not wait, or has waited long enough.
@@ -282,16 +281,13 @@ DesktopSync::Released DesktopSync::advance(std::int64_t now)
 {
     Released released;
     if (!shadow_.empty()) {
-        for (std::size_t count = pieces_.size() + 1; count-- > 0;) {
-            std::size_t serials = 0;
-            for (const auto &[id, stream] : streams_)
-                serials += stream.waiting.size();
-            if (!pair(count))
+        // The newest prefix of the pieces that pairs. What is far behind is not worth the search.
+        std::size_t tries = 0;
+        for (std::size_t count = pieces_.size() + 1; count-- > 0 && tries < kMaxTries; ++tries) {
+            Paired paired = pair(count);
+            if (paired == Paired::kNo)
                 continue;
-            std::size_t left = 0;
-            for (const auto &[id, stream] : streams_)
-                left += stream.waiting.size();
-            released.geometry = left != serials;
+            released.geometry = paired == Paired::kWithGeometry;
             release_pieces(count, damage_);
             break;
         }

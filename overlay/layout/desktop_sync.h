@@ -88,7 +88,8 @@ private:
     void apply(Stream &stream, std::size_t waiting_index);
     [[nodiscard]] std::uint32_t pixel(int x, int y, std::size_t pieces) const;
     [[nodiscard]] bool fits(std::uint32_t id, const VideoGeometry &geometry, std::size_t pieces) const;
-    [[nodiscard]] bool pair(std::size_t pieces);
+    enum class Paired { kNo, kAsItIs, kWithGeometry };
+    [[nodiscard]] Paired pair(std::size_t pieces);
     bool apply_unpaired(std::int64_t now);
 
     Picture live_;
