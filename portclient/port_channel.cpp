@@ -63,6 +63,7 @@ struct PortChannel::Private {
         g_signal_connect(channel, "notify::port-name", G_CALLBACK(on_state), this);
         g_signal_connect(channel, "notify::port-opened", G_CALLBACK(on_state), this);
         g_signal_connect(channel, "channel-event", G_CALLBACK(on_channel_event), this);
+        g_signal_connect(channel, "port-data", G_CALLBACK(on_data), this); // from now on, so that somebody_listens() is told
         if (!look_at(channel))
             spice_channel_connect(channel); // does nothing when it is connected or connecting
     }
@@ -90,18 +91,15 @@ struct PortChannel::Private {
         bool ours = name_ == name;
         g_free(name);
         if (!ours) {
-            bool leave = somebody_listens(channel);
             g_object_ref(channel);
             forget(channel);
-            if (!leave)
+            if (!somebody_listens(channel))
                 spice_channel_disconnect(channel, SPICE_CHANNEL_CLOSED);
             g_object_unref(channel);
             return true;
         }
-        if (!port_) {
+        if (!port_)
             port_ = channel;
-            data_handler_ = g_signal_connect(channel, "port-data", G_CALLBACK(on_data), this);
-        }
         if (port_ == channel)
             set_open(opened);
         return true;
@@ -122,7 +120,6 @@ struct PortChannel::Private {
     {
         if (port_ != channel)
             return;
-        g_signal_handler_disconnect(channel, data_handler_);
         port_ = nullptr;
         abandon_write();
         set_open(false);
@@ -202,10 +199,10 @@ struct PortChannel::Private {
             static_cast<Private *>(self)->lost(channel);
     }
 
-    static void on_data(SpiceChannel *, gpointer data, int size, gpointer self)
+    static void on_data(SpiceChannel *channel, gpointer data, int size, gpointer self)
     {
         auto *p = static_cast<Private *>(self);
-        if (p->open_ && size > 0)
+        if (p->port_ == channel && p->open_ && size > 0)
             p->listener_.data({static_cast<const std::uint8_t *>(data), static_cast<std::size_t>(size)});
     }
 
@@ -214,7 +211,6 @@ struct PortChannel::Private {
     Listener &listener_;
     std::vector<SpiceChannel *> watched_; ///< each with a reference
     SpiceChannel *port_ = nullptr;        ///< the one of our name, among watched_
-    gulong data_handler_ = 0;             ///< on port_
     guint first_look_ = 0;
     bool open_ = false;
     std::vector<std::uint8_t> queue_;
