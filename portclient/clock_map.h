@@ -10,7 +10,7 @@
 
 namespace spice_overlay {
 
-/// How the guest's monotonic clock stands to the local one, from ping exchanges (docs/protocol.md, "Clocks"). Times in ns.
+/// How the guest's monotonic clock stands to the local one, from ping exchanges (docs/protocol.md, "Clocks"). In ns.
 class ClockMap {
 public:
     void reset() { *this = ClockMap(); }

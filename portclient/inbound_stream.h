@@ -10,8 +10,8 @@
 
 namespace spice_overlay {
 
-/// One live stream as the client receives it: access units put together, credit, epoch. No output of its own: functions say
-/// what is to be done. See docs/protocol.md, "Streams" and "Credit".
+/// One live stream as the client receives it: access units put together, credit, epoch. No output of its own: functions
+/// say what is to be done. See docs/protocol.md, "Streams" and "Credit".
 class InboundStream {
 public:
     static constexpr std::uint64_t kMinWindow = 256 * 1024;     ///< bytes

@@ -59,11 +59,11 @@ struct PortChannel::Private {
         if (!is_plain_port(channel) || std::ranges::find(watched_, channel) != watched_.end())
             return;
         watched_.push_back(SPICE_CHANNEL(g_object_ref(channel)));
-        // The notification of the name is the last of the three that a connected channel makes, that of its data the first.
+        // Of what a connected channel notifies, the name comes last.
         g_signal_connect(channel, "notify::port-name", G_CALLBACK(on_state), this);
         g_signal_connect(channel, "notify::port-opened", G_CALLBACK(on_state), this);
         g_signal_connect(channel, "channel-event", G_CALLBACK(on_channel_event), this);
-        g_signal_connect(channel, "port-data", G_CALLBACK(on_data), this); // from now on, so that somebody_listens() is told
+        g_signal_connect(channel, "port-data", G_CALLBACK(on_data), this); // now, so that somebody_listens() finds it
         if (!look_at(channel))
             spice_channel_connect(channel); // does nothing when it is connected or connecting
     }
@@ -140,8 +140,8 @@ struct PortChannel::Private {
         if (write_ || queue_.empty() || !open_)
             return;
         write_ = new Write{std::exchange(queue_, {}), this};
-        spice_port_channel_write_async(SPICE_PORT_CHANNEL(port_), write_->bytes.data(), write_->bytes.size(), nullptr, on_written,
-                                       write_);
+        spice_port_channel_write_async(SPICE_PORT_CHANNEL(port_), write_->bytes.data(), write_->bytes.size(), nullptr,
+                                       on_written, write_);
     }
 
     // Its callback frees it, should one still come.

@@ -10,11 +10,11 @@ typedef struct _SpiceSession SpiceSession;
 
 namespace spice_overlay {
 
-/// The bytes of one named SPICE port, on spice-client-glib. Watches a SpiceSession for port channels, before or after it is
-/// connected; stays with the name through closing, reopening, and channels that go and come.
+/// The bytes of one named SPICE port, on spice-client-glib. Watches a SpiceSession for port channels, before or after
+/// it is connected; stays with the name through closing, reopening, and channels that go and come.
 ///
-/// A port channel tells its name only once it is connected, so each one is connected to learn it. One of another name is
-/// disconnected again, unless somebody else listens to it, and is then left alone.
+/// A port channel tells its name only once it is connected, so each one is connected to learn it. One of another name
+/// is disconnected again, unless somebody else listens to it, and is then left alone.
 ///
 /// Main thread only (that of the default main context), like spice-client-glib itself.
 class PortChannel {
@@ -25,7 +25,7 @@ public:
         virtual ~Listener() = default;
         /// The guest has opened the port: it hears what is written from now on.
         virtual void opened() = 0;
-        /// The guest, the channel or the connection has closed it. Comes once after each opened(), the destructor excepted.
+        /// The guest, the channel or the connection has closed it. Comes once after each opened(), not on destruction.
         virtual void closed() = 0;
         /// Bytes from the guest, cut anywhere; borrowed for the call. Only between opened() and closed().
         virtual void data(std::span<const std::uint8_t> bytes) = 0;
@@ -41,8 +41,8 @@ public:
 
     [[nodiscard]] bool is_open() const;
 
-    /// Queues a copy of `bytes` behind what was written before. False, with nothing queued: the port is not open, or more than
-    /// kMaxQueued would wait since the guest does not read. What waits when the port closes is forgotten.
+    /// Queues a copy of `bytes` behind what was written before. False, with nothing queued: the port is not open, or
+    /// more than kMaxQueued would wait since the guest does not read. What waits when the port closes is forgotten.
     bool write(std::span<const std::uint8_t> bytes);
 
 private:

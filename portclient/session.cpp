@@ -277,9 +277,11 @@ Reason Session::refuse(const wire::StreamOpen &open) const
             continue;
         auto [small, large] = std::minmax(open.coded_width, open.coded_height);
         bool any_size = can.max_width == 0 || can.max_height == 0;
-        if ((can.max_profile >= 0 && open.profile > can.max_profile) || (can.max_level >= 0 && open.level > can.max_level))
+        if ((can.max_profile >= 0 && open.profile > can.max_profile) ||
+            (can.max_level >= 0 && open.level > can.max_level))
             reason = Reason::kUnsupportedProfile;
-        else if (!any_size && (large > std::max(can.max_width, can.max_height) || small > std::min(can.max_width, can.max_height)))
+        else if (!any_size &&
+                 (large > std::max(can.max_width, can.max_height) || small > std::min(can.max_width, can.max_height)))
             reason = Reason::kTooLarge;
         else
             return Reason::kNone;

@@ -17,10 +17,10 @@
 namespace spice_overlay {
 
 /// The client's side of the conversation on one port: handshake, streams, credit, clock. No input or output of its own:
-/// bytes from the port go into feed(), bytes for the port come out of Listener::transmit(), time comes in as a parameter
-/// (ns of the local CLOCK_MONOTONIC). One thread. Everything that comes in is hostile until checked here: the Listener sees
-/// checked messages of live streams only, and may call the session back, except for feed(), tick(), port_opened() and
-/// port_closed().
+/// bytes from the port go into feed(), bytes for the port come out of Listener::transmit(), time comes in as a
+/// parameter (ns of the local CLOCK_MONOTONIC). One thread. Everything that comes in is hostile until checked here: the
+/// Listener sees checked messages of live streams only, and may call the session back, except for feed(), tick(),
+/// port_opened() and port_closed().
 class Session {
 public:
     class Listener {
@@ -34,7 +34,7 @@ public:
         /// Every unit must be answered by unit_done() in time, since credit depends on it.
         virtual void access_unit(const wire::AccessUnit &unit) = 0;
         virtual void play_state(const wire::PlayState &state) = 0;
-        /// The stream has ended, by the guest, by an error in its messages, or because the port or the conversation did.
+        /// The stream has ended: by the guest, by an error in its messages, or with the port or the conversation.
         virtual void close(std::uint32_t stream, wire::Reason reason) = 0;
         /// Bytes for the port, whole messages. Must not call back into the session.
         virtual void transmit(std::span<const std::uint8_t> bytes) = 0;
@@ -47,9 +47,9 @@ public:
     void port_closed();                                      ///< closes all streams with kShuttingDown
     void feed(std::span<const std::uint8_t> bytes, std::int64_t now);
 
-    /// Does what is due (HELLO again, ping, feedback at 4 Hz); returns when it wants to be called next, or a negative value
-    /// when nothing is scheduled (an idle or paused session causes no wake-ups). Any other call may bring that forward: call
-    /// this after each of them, or after a batch.
+    /// Does what is due (HELLO again, ping, feedback at 4 Hz); returns when it wants to be called next, or a negative
+    /// value when nothing is scheduled (an idle or paused session causes no wake-ups). Any other call may bring that
+    /// forward: call this after each of them, or after a batch.
     [[nodiscard]] std::int64_t tick(std::int64_t now);
 
     /// The decoder is through with the oldest `units` access units of the stream: gives credit back.
@@ -63,8 +63,8 @@ public:
 
     [[nodiscard]] bool established() const { return handshake_.established(); }
 
-    /// Guest CLOCK_MONOTONIC ns to local CLOCK_MONOTONIC ns, from the ping exchange with the smallest round trip among the
-    /// recent ones; before the first pong, from the arrival of the first access unit.
+    /// Guest CLOCK_MONOTONIC ns to local CLOCK_MONOTONIC ns, from the ping exchange with the smallest round trip among
+    /// the recent ones; before the first pong, from the arrival of the first access unit.
     [[nodiscard]] std::int64_t to_local(std::int64_t guest_time) const { return clock_.to_local(guest_time); }
 
     struct Counters {

@@ -16,7 +16,7 @@ struct Varint {
     T &value;
 };
 
-/// Reads little-endian fields. A read beyond the end yields zeroes and sets a flag that stays: ask failed() once, at the end.
+/// Reads little-endian fields. A read beyond the end yields zeroes and sets a flag that stays: ask failed() at the end.
 class Reader {
 public:
     static constexpr bool kReading = true;

@@ -11,12 +11,12 @@
 namespace spice_overlay::wire {
 
 /// Decodes one whole message, header included, into `out` (unspecified on failure). False sets `why` to a short text
-/// ("GEOMETRY: 300 rectangles"). Data that an AccessUnit or chunk refers to is borrowed from `message`. Does not allocate for
-/// ACCESS_UNIT and ACCESS_UNIT_CHUNK.
+/// ("GEOMETRY: 300 rectangles"). Data that an AccessUnit or chunk refers to is borrowed from `message`. Does not
+/// allocate for ACCESS_UNIT and ACCESS_UNIT_CHUNK.
 [[nodiscard]] bool decode(std::span<const std::uint8_t> message, Message &out, std::string &why);
 
-/// Turns the port's arbitrary byte stream into messages. Starts out hunting: bytes are skipped until a HELLO is seen that
-/// answers `our_nonce` (whatever else stands in the stream is the tail of an older conversation), or one with
+/// Turns the port's arbitrary byte stream into messages. Starts out hunting: bytes are skipped until a HELLO is seen
+/// that answers `our_nonce` (whatever else stands in the stream is the tail of an older conversation), or one with
 /// peer_nonce 0, which is reported too and leaves the deframer hunting. Messages of unknown type are skipped.
 /// Not thread-safe; keeps at most one message between calls, and copies only one that the fed bytes split.
 class Deframer {
@@ -27,8 +27,8 @@ public:
     void reset(std::uint64_t our_nonce);
 
     /// Takes bytes as they come from the port and calls `sink(const Message &)` for each message that is complete.
-    /// `sink` may call reset(): the rest of `bytes` is then hunted through. Bytes after a malformed message are ignored until
-    /// reset(): state() is then kBroken and error() says why.
+    /// `sink` may call reset(): the rest of `bytes` is then hunted through. Bytes after a malformed message are ignored
+    /// until reset(): state() is then kBroken and error() says why.
     template <typename Sink>
     void feed(std::span<const std::uint8_t> bytes, Sink &&sink)
     {

@@ -35,7 +35,7 @@ Handshake::Outcome Handshake::receive(const Hello &theirs)
         outcome.reset = true;
         established_ = false;
     }
-    // A question is always answered, since an answer may have been lost; an answer only once, or the two would never end.
+    // A question is always answered, since an answer may have been lost; an answer only once, or it would never end.
     outcome.reply = !answers_us || theirs.nonce != answered_;
     if (outcome.reply)
         to_answer_ = theirs.nonce;

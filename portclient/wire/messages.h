@@ -14,8 +14,8 @@
 ///
 /// Every integer is little-endian. A message is a 4-byte header (size of the whole message, type, flags) and a body.
 /// Rectangles are in guest pixels of the named display unless a field says otherwise; times are nanoseconds of the
-/// clock that the field names. A value that this header decodes has been checked against the limits below, except what a
-/// STREAM_OPEN describes: that is refused by STREAM_REJECT, stream by stream.
+/// clock that the field names. A value that this header decodes has been checked against the limits below, except what
+/// a STREAM_OPEN describes: that is refused by STREAM_REJECT, stream by stream.
 namespace spice_overlay::wire {
 
 inline constexpr std::uint16_t kProtocolVersion = 1;
@@ -33,7 +33,7 @@ inline constexpr std::uint32_t kMaxAccessUnit = 16u << 20; ///< bytes
 inline constexpr std::uint32_t kMaxCodedSide = 8192;       ///< pixels
 inline constexpr std::uint32_t kMaxCodedArea = 1u << 25;   ///< pixels
 inline constexpr std::int32_t kMaxCoordinate = 32767;      ///< guest pixels, either sign; widths and heights too
-inline constexpr std::int64_t kMaxTime = std::int64_t{1} << 61; ///< ns, either sign: sums and differences never overflow
+inline constexpr std::int64_t kMaxTime = std::int64_t{1} << 61; ///< ns, either sign: sums never overflow
 
 enum class Role : std::uint8_t { kGuest = 1, kClient = 2 };
 
@@ -275,8 +275,8 @@ struct Unknown {
     std::uint16_t type = 0;
 };
 
-using Message = std::variant<Hello, Ping, Pong, StreamClose, StreamOpen, AccessUnit, AccessUnitChunk, Geometry, PlayState,
-                             StreamAccept, StreamReject, Credit, Feedback, NeedKey, Unknown>;
+using Message = std::variant<Hello, Ping, Pong, StreamClose, StreamOpen, AccessUnit, AccessUnitChunk, Geometry,
+                             PlayState, StreamAccept, StreamReject, Credit, Feedback, NeedKey, Unknown>;
 
 /// Appends the whole message, header included, to `out`. The message must respect the limits above (asserted).
 void encode(const Message &message, std::vector<std::uint8_t> &out);
@@ -291,8 +291,8 @@ struct UnitReference {
 
 /// Splits one access unit into its messages and appends them to `out` one after the other; `unit.data` is the whole
 /// unit here and total_size is not read. `ends` receives the offset in `out` just behind each message, so that a sender
-/// can write chunk by chunk. With `previous` (the stream's own, updated here; every unit encoded must then also be sent)
-/// the short form is used where possible, which takes about 8 bytes less.
+/// can write chunk by chunk. With `previous` (the stream's own, updated here; every unit encoded must then also be
+/// sent) the short form is used where possible, which takes about 8 bytes less.
 void encode_access_unit(const AccessUnit &unit, std::vector<std::uint8_t> &out, std::vector<std::size_t> &ends,
                         UnitReference *previous = nullptr);
 

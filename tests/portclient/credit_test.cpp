@@ -7,8 +7,8 @@
 namespace spice_overlay::test {
 namespace {
 
-/// A guest that sends all that its source has and its credit allows, over a link of a certain rate and delay, to a decoder
-/// of a certain speed. Time goes in steps of a millisecond.
+/// A guest that sends all that its source has and its credit allows, over a link of a certain rate and delay, to a
+/// decoder of a certain speed. Time goes in steps of a millisecond.
 struct Model {
     const char *name;
     std::uint64_t bit_rate; ///< of the source, bits per second; 0: as much as the credit allows
@@ -68,11 +68,13 @@ public:
     Bench &bench() { return bench_; }
 
 private:
-    void produce() // the source: unit sizes vary by 4, and a key unit of ten times the size comes every second
+    void produce() // the source: unit sizes vary by 4, and a key unit of six times the size comes every second
     {
         double per_unit = model_.bit_rate / 8.0 / model_.frames;
-        while (model_.bit_rate && made_ * 1000.0 / model_.frames <= ms_)
-            make(static_cast<std::size_t>(per_unit * (made_ % model_.frames == 0 ? 6 : 0.4 + random_() % 1000 / 900.0)) + 1);
+        while (model_.bit_rate && made_ * 1000.0 / model_.frames <= ms_) {
+            double share = made_ % model_.frames == 0 ? 6 : 0.4 + random_() % 1000 / 900.0;
+            make(static_cast<std::size_t>(per_unit * share) + 1);
+        }
         if (!model_.bit_rate && messages_.empty())
             make(20'000);
     }
@@ -86,8 +88,11 @@ private:
         for (std::size_t end : ends) {
             std::size_t payload = std::min(wire::kChunkPayload, size);
             size -= payload;
-            messages_.push_back({{bytes.begin() + static_cast<std::ptrdiff_t>(start), bytes.begin() + static_cast<std::ptrdiff_t>(end)},
-                                 payload, start == 0, 0});
+            messages_.push_back(
+                {{bytes.begin() + static_cast<std::ptrdiff_t>(start), bytes.begin() + static_cast<std::ptrdiff_t>(end)},
+                 payload,
+                 start == 0,
+                 0});
             start = end;
         }
     }
@@ -169,7 +174,8 @@ TEST(Credit, in_flight_stays_within_a_quarter_second_or_256_kib_and_the_stream_i
         {"8 Mbit/s on a far link", 8'000'000, 0, 60, 50'000'000, 25, 3, kFloor + kFloor / 4, 7e6},
         {"20 Mbit/s, announced", 20'000'000, 20'000'000, 60, 1'000'000'000, 5, 3, 2 * 20'000'000 / 8 / 4, 18e6},
         {"40 Mbit/s, not announced", 40'000'000, 0, 30, 1'000'000'000, 5, 3, 2 * 40'000'000 / 8 / 4, 36e6},
-        {"announces 4 Gbit/s, sends 5 Mbit/s", 5'000'000, 4'000'000'000, 30, 1'000'000'000, 5, 3, 100'000'000 / 8 / 4, 4.5e6},
+        {"announces 4 Gbit/s, sends 5 Mbit/s", 5'000'000, 4'000'000'000, 30, 1'000'000'000, 5, 3, 100'000'000 / 8 / 4,
+         4.5e6},
         {"link of half the rate", 8'000'000, 8'000'000, 30, 4'000'000, 5, 3, kFloor, 3.5e6},
         {"sends all that it may", 0, 0, 30, 200'000'000, 5, 1, 100'000'000 / 8 / 4, 50e6},
         {"slow decoder", 0, 0, 30, 200'000'000, 1, 50, kFloor, 2.5e6},
@@ -183,7 +189,8 @@ TEST(Credit, in_flight_stays_within_a_quarter_second_or_256_kib_and_the_stream_i
         EXPECT_LE(r.max_queued, 8u);
         EXPECT_GE(static_cast<double>(r.received) * 8 / 5, model.min_rate);
         EXPECT_LE(r.credits, 2 + r.units / (r.stalled_ms > 0 ? 1 : 2) + r.received / (kFloor / 4)) << "few messages";
-        RecordProperty(model.name, std::to_string(r.max_in_flight) + " bytes, " + std::to_string(r.credits) + " credits");
+        RecordProperty(model.name,
+                       std::to_string(r.max_in_flight) + " bytes, " + std::to_string(r.credits) + " credits");
     }
 }
 

@@ -84,10 +84,14 @@ std::vector<Bytes> conversation()
     for (std::uint32_t i = 0; i < 6; ++i) {
         Bytes data(20 + i, static_cast<std::uint8_t>(i));
         std::vector<std::size_t> ends;
-        wire::encode_access_unit({.stream = 1, .serial = i, .flags = i % 3 ? std::uint16_t{0} : std::uint16_t{wire::kKey},
-                                  .pts = i * 40 * kMs, .data = data},
+        wire::encode_access_unit({.stream = 1,
+                                  .serial = i,
+                                  .flags = i % 3 ? std::uint16_t{0} : std::uint16_t{wire::kKey},
+                                  .pts = i * 40 * kMs,
+                                  .data = data},
                                  messages.emplace_back(), ends, &previous);
-        add(wire::AccessUnit{.stream = 2, .serial = i, .flags = wire::kKey, .total_size = 30, .data = std::span(data).first(20)});
+        add(wire::AccessUnit{
+            .stream = 2, .serial = i, .flags = wire::kKey, .total_size = 30, .data = std::span(data).first(20)});
         add(geometry(2, i + 2));
         add(wire::AccessUnitChunk{2, i, 20, std::span(data).first(10)});
     }

@@ -82,7 +82,8 @@ protected:
         directory_ = directory;
         start_host();
         session_ = spice_session_new();
-        g_object_set(session_, "unix-path", (directory_ + "/spice").c_str(), "enable-audio", FALSE, "enable-usbredir", FALSE, nullptr);
+        g_object_set(session_, "unix-path", (directory_ + "/spice").c_str(), "enable-audio", FALSE, "enable-usbredir",
+                     FALSE, nullptr);
     }
 
     void TearDown() override
@@ -103,9 +104,10 @@ protected:
     void start_host()
     {
         GError *error = nullptr;
-        host_ = g_subprocess_new(G_SUBPROCESS_FLAGS_STDOUT_PIPE, &error, HOST, "--scene", SCENE, "--unix", (directory_ + "/spice").c_str(),
-                                 "--port-socket", (directory_ + "/port").c_str(), "--port-name", kName, "--control-socket",
-                                 (directory_ + "/control").c_str(), "--start-on", "now", nullptr);
+        host_ = g_subprocess_new(G_SUBPROCESS_FLAGS_STDOUT_PIPE, &error, HOST, "--scene", SCENE, "--unix",
+                                 (directory_ + "/spice").c_str(), "--port-socket", (directory_ + "/port").c_str(),
+                                 "--port-name", kName, "--control-socket", (directory_ + "/control").c_str(),
+                                 "--start-on", "now", nullptr);
         ASSERT_TRUE(host_) << error->message;
         GInputStream *out = g_subprocess_get_stdout_pipe(host_); // it says "ready" when it listens, or ends
         char c = 0;

@@ -11,9 +11,9 @@
 namespace spice_overlay::test {
 namespace {
 
-// A session as the client heard it: two conversations, the second after the guest began anew, with noise before each, streams of
-// every fate, chunks with geometry between them, flushes, a forged HELLO inside a unit, unknown messages, a malformed one at
-// the end. Written by record(); SPICE_OVERLAY_RECORD=1 in the environment writes the files anew.
+// A session as the client heard it: two conversations, the second after the guest began anew, with noise before each,
+// streams of every fate, chunks with geometry between them, flushes, a forged HELLO inside a unit, unknown messages, a
+// malformed one at the end. Written by record(); SPICE_OVERLAY_RECORD=1 in the environment writes the files anew.
 const std::string kRecording = DATA_DIR "/session.bin";
 const std::string kEvents = DATA_DIR "/session.events";
 
@@ -127,9 +127,13 @@ std::string replay(const Bytes &bytes, const std::function<std::size_t()> &next_
     for (const auto &event : bench.events)
         text += event + "\n";
     const auto &c = bench.session.counters();
-    for (auto [name, value] : {std::pair{"wire bytes", c.wire_bytes}, {"bitstream bytes", c.bitstream_bytes},
-                               {"access units", c.access_units}, {"geometry messages", c.geometry_messages},
-                               {"stale units", c.stale_units}, {"protocol errors", c.protocol_errors}, {"restarts", c.restarts}})
+    for (auto [name, value] : {std::pair{"wire bytes", c.wire_bytes},
+                               {"bitstream bytes", c.bitstream_bytes},
+                               {"access units", c.access_units},
+                               {"geometry messages", c.geometry_messages},
+                               {"stale units", c.stale_units},
+                               {"protocol errors", c.protocol_errors},
+                               {"restarts", c.restarts}})
         text += std::string(name) + ": " + std::to_string(value) + "\n";
     for (const auto &message : bench.messages) {
         Bytes sent;
@@ -143,7 +147,8 @@ TEST(Replay, recorded_session_gives_the_same_events_however_it_is_cut)
 {
     if (std::getenv("SPICE_OVERLAY_RECORD")) {
         Bytes bytes = record();
-        std::ofstream(kRecording, std::ios::binary).write(reinterpret_cast<const char *>(bytes.data()), static_cast<long>(bytes.size()));
+        std::ofstream(kRecording, std::ios::binary)
+            .write(reinterpret_cast<const char *>(bytes.data()), static_cast<long>(bytes.size()));
         std::ofstream(kEvents) << replay(bytes, [&] { return bytes.size(); });
     }
     Bytes bytes = contents(kRecording);

@@ -76,12 +76,14 @@ public:
     }
 
     /// A whole unit of `size` bytes, its first byte telling the serial.
-    void unit(std::uint32_t stream, std::uint32_t serial, std::size_t size = 100, std::uint16_t flags = 0, std::uint32_t epoch = 0)
+    void unit(std::uint32_t stream, std::uint32_t serial, std::size_t size = 100, std::uint16_t flags = 0,
+              std::uint32_t epoch = 0)
     {
         Bytes data(size, static_cast<std::uint8_t>(serial)), bytes;
         std::vector<std::size_t> ends;
         wire::encode_access_unit(
-            {.stream = stream, .serial = serial, .epoch = epoch, .flags = flags, .pts = now, .data = data}, bytes, ends);
+            {.stream = stream, .serial = serial, .epoch = epoch, .flags = flags, .pts = now, .data = data}, bytes,
+            ends);
         session.feed(bytes, now);
     }
 
@@ -117,14 +119,16 @@ public:
         for (std::uint8_t byte : u.data) // every byte is read, so that a sanitizer sees one that is gone
             sum = sum * 31 + byte;
         note("unit", u.stream,
-             std::to_string(u.serial) + " epoch " + std::to_string(u.epoch) + " flags " + std::to_string(u.flags) + " pts " +
-                 std::to_string(u.pts) + " size " + std::to_string(u.data.size()) + " sum " + std::to_string(sum));
+             std::to_string(u.serial) + " epoch " + std::to_string(u.epoch) + " flags " + std::to_string(u.flags) +
+                 " pts " + std::to_string(u.pts) + " size " + std::to_string(u.data.size()) + " sum " +
+                 std::to_string(sum));
         if (on_unit)
             on_unit(u);
     }
     void play_state(const wire::PlayState &s) override
     {
-        note("play state", s.stream, "epoch " + std::to_string(s.epoch) + (s.mode == wire::PlayMode::kPaused ? " paused" : " playing"));
+        note("play state", s.stream,
+             "epoch " + std::to_string(s.epoch) + (s.mode == wire::PlayMode::kPaused ? " paused" : " playing"));
     }
     void close(std::uint32_t stream, wire::Reason reason) override { note("close", stream, wire::describe(reason)); }
     void transmit(std::span<const std::uint8_t> bytes) override

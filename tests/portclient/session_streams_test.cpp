@@ -31,10 +31,32 @@ TEST_F(SessionTest, refuses_streams_each_with_its_reason)
         {"profile too high", [](auto &o) { o.profile = 110; }, Reason::kUnsupportedProfile},
         {"level too high", [](auto &o) { o.level = 52; }, Reason::kUnsupportedProfile},
         {"wider than announced", [](auto &o) { o.coded_width = 4098; }, Reason::kTooLarge},
-        {"higher than announced", [](auto &o) { o.coded_height = 2306; o.coded_width = 2306; }, Reason::kTooLarge},
-        {"side beyond the limit", [](auto &o) { o.codec = wire::Codec::kMjpeg; o.coded_width = 8194; o.coded_height = 16; }, Reason::kTooLarge},
-        {"area beyond the limit", [](auto &o) { o.codec = wire::Codec::kMjpeg; o.coded_width = 8192; o.coded_height = 4098; }, Reason::kTooLarge},
-        {"huge", [](auto &o) { o.codec = wire::Codec::kMjpeg; o.coded_width = o.coded_height = UINT32_MAX; }, Reason::kTooLarge},
+        {"higher than announced",
+         [](auto &o) {
+             o.coded_height = 2306;
+             o.coded_width = 2306;
+         },
+         Reason::kTooLarge},
+        {"side beyond the limit",
+         [](auto &o) {
+             o.codec = wire::Codec::kMjpeg;
+             o.coded_width = 8194;
+             o.coded_height = 16;
+         },
+         Reason::kTooLarge},
+        {"area beyond the limit",
+         [](auto &o) {
+             o.codec = wire::Codec::kMjpeg;
+             o.coded_width = 8192;
+             o.coded_height = 4098;
+         },
+         Reason::kTooLarge},
+        {"huge",
+         [](auto &o) {
+             o.codec = wire::Codec::kMjpeg;
+             o.coded_width = o.coded_height = UINT32_MAX;
+         },
+         Reason::kTooLarge},
     };
     std::uint32_t id = 1;
     for (const Case &c : cases) {
@@ -203,18 +225,21 @@ TEST_F(SessionTest, unit_in_chunks_arrives_whole_with_geometry_between)
     }
     auto events = bench.take_events();
     ASSERT_EQ(events.size(), ends.size() + 1);
-    EXPECT_TRUE(events[events.size() - 2].starts_with("unit 1: 0 epoch 0 flags 1 pts 5 size 100000")) << events[events.size() - 2];
+    EXPECT_TRUE(events[events.size() - 2].starts_with("unit 1: 0 epoch 0 flags 1 pts 5 size 100000"))
+        << events[events.size() - 2];
     EXPECT_EQ(bench.session.counters().bitstream_bytes, 100'000u);
     EXPECT_EQ(bench.session.counters().access_units, 1u);
 }
 
 TEST_F(SessionTest, violations_close_their_stream_and_no_other)
 {
-    const Bytes ten(10, 1);
+    const Bytes ten(10, 1), more(21, 1);
     auto part = [&](std::uint32_t serial, std::uint32_t epoch = 0) {
         return wire::AccessUnit{.stream = 1, .serial = serial, .epoch = epoch, .total_size = 30, .data = ten};
     };
-    auto chunk = [&](std::uint32_t serial, std::uint32_t offset) { return wire::AccessUnitChunk{1, serial, offset, ten}; };
+    auto chunk = [&](std::uint32_t serial, std::uint32_t offset) {
+        return wire::AccessUnitChunk{1, serial, offset, ten};
+    };
     struct Case {
         const char *name;
         std::vector<wire::Message> messages;
@@ -232,7 +257,7 @@ TEST_F(SessionTest, violations_close_their_stream_and_no_other)
         {"chunk repeated", {part(0), chunk(0, 10), chunk(0, 10)}},
         {"chunk left out", {part(0), chunk(0, 20)}},
         {"chunk after the last", {part(0), chunk(0, 10), chunk(0, 20), chunk(0, 30)}},
-        {"chunk beyond the whole size", {part(0), wire::AccessUnitChunk{1, 0, 10, std::span(ten).first(10)}, chunk(0, 20), chunk(0, 30)}},
+        {"chunk beyond the whole size", {part(0), wire::AccessUnitChunk{1, 0, 10, more}}},
         {"unit within a unit", {part(0), part(1)}},
         {"epoch that was not announced", {part(0, 1)}},
         {"epoch smaller than before", {wire::PlayState{1, 2}, part(0, 2), wire::PlayState{1, 3}, part(1, 1)}},
@@ -404,8 +429,8 @@ TEST_F(SessionTest, need_key_lets_a_key_unit_under_way_arrive)
         open(id);
         bench.take_events();
         const Bytes ten(10, 1);
-        bench.from_guest(
-            wire::AccessUnit{.stream = id, .flags = static_cast<std::uint16_t>(key ? wire::kKey : 0), .total_size = 20, .data = ten});
+        bench.from_guest(wire::AccessUnit{
+            .stream = id, .flags = static_cast<std::uint16_t>(key ? wire::kKey : 0), .total_size = 20, .data = ten});
         bench.session.need_key(id);
         bench.from_guest(wire::AccessUnitChunk{id, 0, 10, ten});
         EXPECT_EQ(bench.take_events().size(), key ? 1u : 0u);

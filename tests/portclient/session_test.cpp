@@ -177,8 +177,9 @@ TEST_F(SessionTest, answers_a_ping_and_ignores_what_only_clients_send)
     open(1);
     bench.take_events();
     bench.sent<wire::Credit>();
-    for (const wire::Message &m : {wire::Message{wire::Credit{1, 99, 99}}, wire::Message{wire::StreamReject{1, Reason::kTooLarge}},
-                                   wire::Message{wire::StreamAccept{1}}, wire::Message{wire::NeedKey{1}}, wire::Message{wire::Feedback{1}}})
+    for (const wire::Message &m :
+         {wire::Message{wire::Credit{1, 99, 99}}, wire::Message{wire::StreamReject{1, Reason::kTooLarge}},
+          wire::Message{wire::StreamAccept{1}}, wire::Message{wire::NeedKey{1}}, wire::Message{wire::Feedback{1}}})
         bench.from_guest(m);
     EXPECT_TRUE(bench.events.empty());
     EXPECT_TRUE(bench.messages.empty());
@@ -311,9 +312,11 @@ TEST_F(SessionTest, impossible_pongs_are_ignored)
     ASSERT_EQ(pings.size(), 1u);
     auto t = static_cast<std::uint64_t>(bench.now);
     bench.now += 10 * kMs;
-    for (const wire::Pong &pong : {wire::Pong{pings[0].id + 1, pings[0].sent, t, t}, wire::Pong{pings[0].id, pings[0].sent + 1, t, t},
-                                   wire::Pong{pings[0].id, pings[0].sent, t + 5, t + 4}, wire::Pong{pings[0].id, pings[0].sent, UINT64_MAX, UINT64_MAX},
-                                   wire::Pong{pings[0].id, pings[0].sent, 7, 7 + 11 * kMs}}) {
+    for (const wire::Pong &pong :
+         {wire::Pong{pings[0].id + 1, pings[0].sent, t, t}, wire::Pong{pings[0].id, pings[0].sent + 1, t, t},
+          wire::Pong{pings[0].id, pings[0].sent, t + 5, t + 4},
+          wire::Pong{pings[0].id, pings[0].sent, UINT64_MAX, UINT64_MAX},
+          wire::Pong{pings[0].id, pings[0].sent, 7, 7 + 11 * kMs}}) {
         bench.from_guest(pong);
         EXPECT_EQ(bench.session.to_local(42), 42);
     }

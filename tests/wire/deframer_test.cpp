@@ -295,7 +295,10 @@ TEST(Deframer, two_hundred_thousand_mutations_do_no_harm)
             switch (random() % 4) {
             case 0: bytes[at] = static_cast<std::uint8_t>(random()); break;
             case 1: bytes[at] ^= static_cast<std::uint8_t>(1u << random() % 8); break;
-            case 2: bytes.erase(here, here + static_cast<std::ptrdiff_t>(std::min<std::size_t>(random() % 9, bytes.size() - at - 1))); break;
+            case 2:
+                bytes.erase(here, here + static_cast<std::ptrdiff_t>(
+                                             std::min<std::size_t>(random() % 9, bytes.size() - at - 1)));
+                break;
             case 3: bytes.insert(here, 1 + random() % 8, static_cast<std::uint8_t>(random())); break;
             }
         }

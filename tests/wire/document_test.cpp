@@ -53,7 +53,8 @@ TEST(Document, worked_example_is_what_the_encoder_writes)
     Geometry geometry{.stream = 1, .serial = 1, .target = {100, 50, 640, 360}};
     geometry.placeholder = 0x20c040;
     geometry.visible = {{100, 50, 640, 300}, {100, 350, 600, 60}};
-    StreamOpen open{.stream = 1, .codec = Codec::kH264, .profile = 100, .level = 31, .coded_width = 1280, .coded_height = 720};
+    StreamOpen open{
+        .stream = 1, .codec = Codec::kH264, .profile = 100, .level = 31, .coded_width = 1280, .coded_height = 720};
     open.colour = {1, 1, 1, 0};
     open.frame_rate_num = 30;
     open.bit_rate = 2'000'000;
@@ -62,7 +63,8 @@ TEST(Document, worked_example_is_what_the_encoder_writes)
     std::vector<std::size_t> ends;
     UnitReference previous;
     encode_access_unit({.stream = 1, .flags = kKey, .pts = 5'000'000'000, .data = key}, first, ends, &previous);
-    encode_access_unit({.stream = 1, .serial = 1, .flags = kDroppable, .pts = 5'033'333'333, .data = delta}, second, ends, &previous);
+    encode_access_unit({.stream = 1, .serial = 1, .flags = kDroppable, .pts = 5'033'333'333, .data = delta}, second,
+                       ends, &previous);
 
     std::map<std::string, Bytes> expected = {
         {"client-question", encoded(ask)},

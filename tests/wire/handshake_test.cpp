@@ -10,7 +10,8 @@
 namespace spice_overlay::wire::test {
 namespace {
 
-/// One end: what its owner does with deframer and handshake, as handshake.h asks for it. `out` is the pipe to the other end.
+/// One end: what its owner does with deframer and handshake, as handshake.h asks for it. `out` is the pipe to the other
+/// end.
 struct End {
     explicit End(Hello hello) : handshake(std::move(hello)) {}
 
@@ -101,18 +102,40 @@ TEST(Handshake, establishes_in_every_order_and_with_every_loss)
         void (*play)(Pair &);
     };
     const Case cases[] = {
-        {"client first", [](Pair &p) { p.client.start(1); p.settle(); p.guest.start(2); p.settle(); }},
-        {"client first, and its question is lost", [](Pair &p) { p.client.start(1); p.client.out.clear(); p.guest.start(2); }},
-        {"guest first", [](Pair &p) { p.guest.start(2); p.guest.out.clear(); p.client.start(1); }},
-        {"both at once", [](Pair &p) { p.client.start(1); p.guest.start(2); }},
-        {"both questions are lost", [](Pair &p) {
+        {"client first",
+         [](Pair &p) {
+             p.client.start(1);
+             p.settle();
+             p.guest.start(2);
+             p.settle();
+         }},
+        {"client first, and its question is lost",
+         [](Pair &p) {
+             p.client.start(1);
+             p.client.out.clear();
+             p.guest.start(2);
+         }},
+        {"guest first",
+         [](Pair &p) {
+             p.guest.start(2);
+             p.guest.out.clear();
+             p.client.start(1);
+         }},
+        {"both at once",
+         [](Pair &p) {
+             p.client.start(1);
+             p.guest.start(2);
+         }},
+        {"both questions are lost",
+         [](Pair &p) {
              p.client.start(1);
              p.guest.start(2);
              p.client.out.clear();
              p.guest.out.clear();
              p.client.second_passes();
          }},
-        {"the guest's answer is lost", [](Pair &p) {
+        {"the guest's answer is lost",
+         [](Pair &p) {
              p.guest.start(2);
              p.guest.out.clear();
              p.client.start(1);
@@ -120,7 +143,8 @@ TEST(Handshake, establishes_in_every_order_and_with_every_loss)
              p.guest.out.clear();
              p.client.second_passes();
          }},
-        {"the client's answer is lost", [](Pair &p) {
+        {"the client's answer is lost",
+         [](Pair &p) {
              p.guest.start(2);
              p.guest.out.clear();
              p.client.start(1);
@@ -130,7 +154,8 @@ TEST(Handshake, establishes_in_every_order_and_with_every_loss)
              p.client.out.clear();
              p.guest.second_passes();
          }},
-        {"questions repeated before they are answered", [](Pair &p) {
+        {"questions repeated before they are answered",
+         [](Pair &p) {
              p.client.start(1);
              p.guest.start(2);
              for (int i = 0; i < 5; ++i) {

@@ -38,8 +38,8 @@ TEST(Messages, largest_values_come_back_as_they_were_written)
                     .total_size = kMaxAccessUnit, .data = kPayload};
     AccessUnit later{.follows = true, .stream = 1, .pts = kMaxTime, .total_size = 9, .data = kPayload};
     AccessUnitChunk chunk{UINT32_MAX, UINT32_MAX, kMaxAccessUnit - 9, kPayload};
-    for (const Message &message : {Message{hello}, Message{open}, Message{geometry}, Message{unit}, Message{later}, Message{chunk},
-                                   Message{Credit{UINT32_MAX, UINT64_MAX, UINT32_MAX}}}) {
+    for (const Message &message : {Message{hello}, Message{open}, Message{geometry}, Message{unit}, Message{later},
+                                   Message{chunk}, Message{Credit{UINT32_MAX, UINT64_MAX, UINT32_MAX}}}) {
         Bytes bytes = encoded(message);
         Message back;
         std::string why;
@@ -146,7 +146,8 @@ std::vector<Malformed> malformed()
         {"hello_cut_in_the_codecs", without_end("answer"), "HELLO: too short"},
         {"hello_with_nonce_zero", with("question", [](Bytes &b) { std::fill_n(b.begin() + 16, 8, std::uint8_t{0}); }),
          "HELLO: nonce 0"},
-        {"hello_with_version_zero", with("question", [](Bytes &b) { b[12] = b[14] = 0; }), "HELLO: empty range of versions"},
+        {"hello_with_version_zero", with("question", [](Bytes &b) { b[12] = b[14] = 0; }),
+         "HELLO: empty range of versions"},
         {"hello_with_versions_reversed", with_byte("question", 12, 2), "HELLO: empty range of versions"},
         {"hello_of_role_zero", with_byte("question", 38, 0), "HELLO: unknown role"},
         {"hello_of_role_three", with_byte("question", 38, 3), "HELLO: unknown role"},
@@ -163,24 +164,32 @@ std::vector<Malformed> malformed()
         {"unit_without_data", raw(kUnit, 0, {7, 1, 0, 1, 2, 3, 4, 5, 6, 7, 0}), "ACCESS_UNIT: no data"},
         {"unit_with_undefined_flag", with_byte("unit", 3, 0x20), "ACCESS_UNIT: undefined flag"},
         {"unit_of_stream_zero", with_byte("unit", 4, 0), "ACCESS_UNIT: stream 0"},
-        {"unit_with_a_time_out_of_range", raw(kUnit, 0, {7, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0x20, 9}), "ACCESS_UNIT: time out of range"},
-        {"unit_with_a_varint_of_six_groups", raw(kUnit, 16, {0x80, 0x80, 0x80, 0x80, 0x80, 1, 2, 9}), "ACCESS_UNIT: too short"},
-        {"unit_with_a_varint_beyond_32_bits", raw(kUnit, 16, {0xff, 0xff, 0xff, 0xff, 0x10, 2, 9}), "ACCESS_UNIT: too short"},
+        {"unit_with_a_time_out_of_range", raw(kUnit, 0, {7, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0x20, 9}),
+         "ACCESS_UNIT: time out of range"},
+        {"unit_with_a_varint_of_six_groups", raw(kUnit, 16, {0x80, 0x80, 0x80, 0x80, 0x80, 1, 2, 9}),
+         "ACCESS_UNIT: too short"},
+        {"unit_with_a_varint_beyond_32_bits", raw(kUnit, 16, {0xff, 0xff, 0xff, 0xff, 0x10, 2, 9}),
+         "ACCESS_UNIT: too short"},
         {"unit_with_a_varint_in_more_bytes_than_needed", raw(kUnit, 16, {0x87, 0, 2, 9}), "ACCESS_UNIT: too short"},
         {"unit_with_a_varint_beyond_64_bits",
          raw(kUnit, 16, {7, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 9}), "ACCESS_UNIT: too short"},
         {"short_unit_with_a_step_out_of_range",
-         raw(kUnit, 16, {7, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 9}), "ACCESS_UNIT: time out of range"},
-        {"partial_unit_that_is_whole", raw(kUnit, 16 | 8, {7, 2, 3, 9, 9, 9}), "ACCESS_UNIT: partial, yet all of the unit is there"},
+         raw(kUnit, 16, {7, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 9}),
+         "ACCESS_UNIT: time out of range"},
+        {"partial_unit_that_is_whole", raw(kUnit, 16 | 8, {7, 2, 3, 9, 9, 9}),
+         "ACCESS_UNIT: partial, yet all of the unit is there"},
         {"partial_unit_with_more_than_the_whole", raw(kUnit, 16 | 8, {7, 2, 2, 9, 9, 9}),
          "ACCESS_UNIT: partial, yet all of the unit is there"},
-        {"partial_unit_of_size_zero", raw(kUnit, 16 | 8, {7, 2, 0, 9}), "ACCESS_UNIT: partial, yet all of the unit is there"},
-        {"partial_unit_beyond_16_mib", raw(kUnit, 16 | 8, {7, 2, 0x81, 0x80, 0x80, 8, 9}), "ACCESS_UNIT: access unit too large"},
+        {"partial_unit_of_size_zero", raw(kUnit, 16 | 8, {7, 2, 0, 9}),
+         "ACCESS_UNIT: partial, yet all of the unit is there"},
+        {"partial_unit_beyond_16_mib", raw(kUnit, 16 | 8, {7, 2, 0x81, 0x80, 0x80, 8, 9}),
+         "ACCESS_UNIT: access unit too large"},
 
         {"chunk_without_data", raw(kChunk, 0, {7, 1, 1}), "ACCESS_UNIT_CHUNK: no data"},
         {"chunk_cut_in_the_fields", raw(kChunk, 0, {7, 1}), "ACCESS_UNIT_CHUNK: too short"},
         {"chunk_at_offset_zero", raw(kChunk, 0, {7, 1, 0, 9}), "ACCESS_UNIT_CHUNK: chunk outside any access unit"},
-        {"chunk_beyond_16_mib", raw(kChunk, 0, {7, 1, 0x80, 0x80, 0x80, 8, 9}), "ACCESS_UNIT_CHUNK: chunk outside any access unit"},
+        {"chunk_beyond_16_mib", raw(kChunk, 0, {7, 1, 0x80, 0x80, 0x80, 8, 9}),
+         "ACCESS_UNIT_CHUNK: chunk outside any access unit"},
         {"chunk_at_an_offset_beyond_16_mib", raw(kChunk, 0, {7, 1, 0xff, 0xff, 0xff, 0xff, 15, 9}),
          "ACCESS_UNIT_CHUNK: chunk outside any access unit"},
         {"chunk_of_stream_zero", raw(kChunk, 0, {0, 1, 1, 9}), "ACCESS_UNIT_CHUNK: stream 0"},
@@ -189,24 +198,39 @@ std::vector<Malformed> malformed()
         {"geometry_with_undefined_flag", with_byte("geometry", 3, 4), "GEOMETRY: undefined flag"},
         {"geometry_with_more_rectangles_than_bytes", with_byte("geometry", 24, 1), "GEOMETRY: too short"},
         {"geometry_with_fewer_rectangles_than_bytes", with_byte("covered geometry", 44, 1), "GEOMETRY: too long"},
-        {"geometry_with_257_rectangles", with("geometry", [](Bytes &b) { b[24] = b[25] = 1; b.resize(26 + 257 * 8); }),
+        {"geometry_with_257_rectangles",
+         with("geometry",
+              [](Bytes &b) {
+                  b[24] = b[25] = 1;
+                  b.resize(26 + 257 * 8);
+              }),
          "GEOMETRY: too many rectangles"},
         {"geometry_with_target_too_wide", with_byte("geometry", 21, 0x80), "GEOMETRY: rectangle out of range"},
         {"geometry_with_target_too_high", with_byte("geometry", 23, 0x80), "GEOMETRY: rectangle out of range"},
-        {"geometry_with_target_too_far_left", with("geometry", [](Bytes &b) { b[16] = 0; b[17] = 0x80; }),
+        {"geometry_with_target_too_far_left",
+         with("geometry",
+              [](Bytes &b) {
+                  b[16] = 0;
+                  b[17] = 0x80;
+              }),
          "GEOMETRY: rectangle out of range"},
-        {"geometry_with_a_visible_rectangle_too_wide", with_byte("covered geometry", 51, 0xff), "GEOMETRY: rectangle out of range"},
-        {"geometry_with_an_empty_crop", with("covered geometry", [](Bytes &b) { std::fill_n(b.begin() + 36, 4, std::uint8_t{0}); }),
+        {"geometry_with_a_visible_rectangle_too_wide", with_byte("covered geometry", 51, 0xff),
+         "GEOMETRY: rectangle out of range"},
+        {"geometry_with_an_empty_crop",
+         with("covered geometry", [](Bytes &b) { std::fill_n(b.begin() + 36, 4, std::uint8_t{0}); }),
          "GEOMETRY: empty crop"},
         {"geometry_with_a_crop_too_wide", with_byte("covered geometry", 39, 0x20), "GEOMETRY: crop out of range"},
-        {"geometry_with_a_crop_that_wraps", with("covered geometry", [](Bytes &b) { std::fill_n(b.begin() + 28, 12, std::uint8_t{0xff}); }),
+        {"geometry_with_a_crop_that_wraps",
+         with("covered geometry", [](Bytes &b) { std::fill_n(b.begin() + 28, 12, std::uint8_t{0xff}); }),
          "GEOMETRY: crop out of range"},
-        {"geometry_with_a_placeholder_of_four_bytes", with_byte("covered geometry", 27, 1), "GEOMETRY: placeholder out of range"},
+        {"geometry_with_a_placeholder_of_four_bytes", with_byte("covered geometry", 27, 1),
+         "GEOMETRY: placeholder out of range"},
         {"geometry_without_a_body", raw(kGeo, 0, {}), "GEOMETRY: too short"},
 
         {"play_state_of_unknown_mode", with_byte("play state", 16, 2), "PLAY_STATE: unknown mode"},
     };
-    for (const char *fixed : {"ping", "pong", "close", "play state", "accept", "reject", "credit", "feedback", "need key"}) {
+    for (const char *fixed :
+         {"ping", "pong", "close", "play state", "accept", "reject", "credit", "feedback", "need key"}) {
         static std::vector<std::string> names; // the table keeps pointers into it
         names.reserve(64);
         auto named = [&](const char *what) { return names.emplace_back(std::string(fixed) + " " + what).c_str(); };
@@ -317,7 +341,8 @@ TEST(Messages, short_form_restores_serial_epoch_and_time)
     for (std::uint32_t i = 0; i < std::size(pts); ++i) {
         Bytes bytes;
         std::vector<std::size_t> ends;
-        encode_access_unit({.stream = 1, .serial = i, .epoch = epochs[i], .pts = pts[i], .data = kPayload}, bytes, ends, &sender);
+        encode_access_unit({.stream = 1, .serial = i, .epoch = epochs[i], .pts = pts[i], .data = kPayload}, bytes, ends,
+                           &sender);
         Message out;
         std::string why;
         ASSERT_TRUE(decode(bytes, out, why)) << why;
@@ -346,7 +371,8 @@ TEST(Messages, framing_of_a_low_rate_stream_stays_within_half_a_percent)
     std::vector<std::size_t> ends;
     UnitReference previous;
     for (std::uint32_t i = 0; i < 280; ++i)
-        encode_access_unit({.stream = 1, .serial = i, .pts = 90'000'000'000'000 + i * 50'000'000ll, .data = data}, bytes, ends, &previous);
+        encode_access_unit({.stream = 1, .serial = i, .pts = 90'000'000'000'000 + i * 50'000'000ll, .data = data},
+                           bytes, ends, &previous);
     EXPECT_LE(static_cast<double>(bytes.size()), 280 * 2'425 * 1.004);
 }
 

@@ -111,8 +111,9 @@ inline std::vector<std::pair<std::string, Message>> samples()
 
 inline bool operator==(const AccessUnit &a, const AccessUnit &b)
 {
-    return a.follows == b.follows && a.stream == b.stream && a.serial == b.serial && a.epoch == b.epoch && a.flags == b.flags &&
-           a.pts == b.pts && a.total_size == b.total_size && std::equal(a.data.begin(), a.data.end(), b.data.begin(), b.data.end());
+    return a.follows == b.follows && a.stream == b.stream && a.serial == b.serial && a.epoch == b.epoch &&
+           a.flags == b.flags && a.pts == b.pts && a.total_size == b.total_size &&
+           std::equal(a.data.begin(), a.data.end(), b.data.begin(), b.data.end());
 }
 
 /// Equal in every field, the borrowed bytes included.
