@@ -190,7 +190,7 @@ def summarise(options, steps, weston, viewer_stats, play_stats, mapped):
         **{key: viewer_stats[key] for key in VIEWER_KEYS},
         "clip_mismatch_pixels": sum(step.verdict.clip_mismatch_pixels for step in steps),
         "outside_mismatch_pixels": sum(step.verdict.outside_mismatch_pixels for step in steps),
-        "edge_chroma_pixels": sum(step.verdict.edge_chroma_pixels for step in steps),
+        "edge_filter_pixels": sum(step.verdict.edge_filter_pixels for step in steps),
         "compared_video_pixels": sum(step.verdict.video_pixels for step in steps),
         "uncompared_video_pixels": sum(step.verdict.uncompared_pixels for step in steps),
         "worst_deviation": max(step.verdict.worst_deviation for step in steps),

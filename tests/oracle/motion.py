@@ -106,7 +106,7 @@ def examine(pixels, look, reference):
     found.crossed_pixels = int(crossed[inner].sum())
     found.frame = oracle.identify(pixels[inner], video_mask, found.target, area, reference)
     scaled = (width, height) != (reference.width, reference.height)
-    off = oracle.deviation(pixels[inner], oracle.picture_bounds(reference, found.frame, found.target, area, outside_chroma=True))
+    off = oracle.deviation(pixels[inner], oracle.picture_bounds(reference, found.frame, found.target, area, outside_samples=True))
     is_video = off <= (oracle.SCALED_TOLERANCE if scaled else oracle.TOLERANCE)
     late = unlike[inner] & is_video
     found.late_pixels = int(late.sum())

@@ -5,8 +5,9 @@ framebuffer that the host drew and a reference decode by the ffmpeg program, and
 A pixel of the placeholder colour inside a stream's target belongs to that stream's video; every other pixel belongs to the
 desktop. Desktop pixels must be equal to the framebuffer. Video pixels must lie within what the reference frame allows:
 Y is taken where the pixel lies, U and V may come from any of the chroma samples around it (siting and filter are the
-compositor's choice), and TOLERANCE is added for rounding. At the picture's right and bottom edge a compositor that filters chroma mixes in a
-quarter of a sample that lies outside the picture, and need not have read it from this frame: such pixels are counted apart. A video that is drawn scaled may take Y from the samples around as
+compositor's choice), and TOLERANCE is added for rounding. At an edge of what is shown of the picture, a compositor's filter mixes in samples
+that lie outside, and need not have read them from this frame: a quarter of the chroma, and of a scaled video up to half of
+everything. Pixels that only this explains are counted apart, as edge_filter_pixels. A video that is drawn scaled may take Y from the samples around as
 well, since the filter is the compositor's choice too."""
 
 import dataclasses
@@ -35,7 +36,7 @@ class Verdict:
     clip_mismatch_pixels: int = 0
     video_pixels: int = 0
     uncompared_pixels: int = 0  # of these, for want of a reference: the video is longer than what was decoded of it
-    edge_chroma_pixels: int = 0  # right but for the chroma that a filter takes from outside the picture
+    edge_filter_pixels: int = 0  # right but for what a filter takes from outside the picture
     worst_deviation: int = 0  # of 255, beyond the bounds without tolerance, among video pixels
     frames: dict = dataclasses.field(default_factory=dict)  # stream index -> frame number shown, None if unknown
     notes: list = dataclasses.field(default_factory=list)
@@ -79,14 +80,14 @@ def _window(plane, rows, columns, reach):
     return low, high
 
 
-def _mix_in_outside(low, high, edge):
-    low[edge] = low[edge] * 0.75
-    high[edge] = high[edge] * 0.75 + 255 * 0.25
+def _mix_in_outside(low, high, edge, share):
+    low[edge] = low[edge] * (1 - share)
+    high[edge] = high[edge] * (1 - share) + 255 * share
 
 
-def picture_bounds(reference, number, target, area, outside_chroma=False):
+def picture_bounds(reference, number, target, area, outside_samples=False):
     """rgb_bounds of frame `number` drawn into `target`, for the screen pixels of `area` (x0, y0, x1, y1 in guest pixels).
-    `outside_chroma`: with any chroma whatever just outside the picture's right and bottom edge."""
+    `outside_samples`: with any samples whatever just outside the picture's right and bottom edge and the edges of the display."""
     x, y, width, height = target
     x0, y0, x1, y1 = area
     luma, cb, cr = reference.planes(number)
@@ -97,11 +98,15 @@ def picture_bounds(reference, number, target, area, outside_chroma=False):
     y_low, y_high = _window(luma, rows, columns, reach)
     u_low, u_high = _window(cb, rows // 2, columns // 2, reach // 2 + 1)
     v_low, v_high = _window(cr, rows // 2, columns // 2, reach // 2 + 1)
-    if outside_chroma:
-        edge = (rows >= reference.height - 1 - reach)[:, None] | (columns >= reference.width - 1 - reach)[None, :]
-        u_low, u_high, v_low, v_high = (bound.astype(np.float32) for bound in (u_low, u_high, v_low, v_high))
-        for low, high in ((u_low, u_high), (v_low, v_high)):
-            _mix_in_outside(low, high, edge)
+    if outside_samples:
+        last_row, last_column = rows[-1] - reach, columns[-1] - reach
+        row_edge = (rows >= last_row) | ((rows <= rows[0] + reach) & (y0 > y))
+        column_edge = (columns >= last_column) | ((columns <= columns[0] + reach) & (x0 > x))
+        planes = [[bound.astype(np.float32) for bound in pair] for pair in ((y_low, y_high), (u_low, u_high), (v_low, v_high))]
+        for low, high in planes if reach else planes[1:]:
+            for edge in ((row_edge, slice(None)), (slice(None), column_edge)):
+                _mix_in_outside(low, high, edge, 0.5 if reach else 0.25)
+        (y_low, y_high), (u_low, u_high), (v_low, v_high) = planes
     return rgb_bounds(y_low, y_high, u_low, u_high, v_low, v_high, reference.matrix, reference.full_range)
 
 
@@ -203,9 +208,9 @@ def _judge_video(verdict, pixels, mask, video, area):
         return
     wrong = off > (SCALED_TOLERANCE if scaled else TOLERANCE)
     if wrong.any():
-        free = picture_bounds(reference, number, video.target, area, outside_chroma=True)
+        free = picture_bounds(reference, number, video.target, area, outside_samples=True)
         edge = wrong & (deviation(pixels, free) <= (SCALED_TOLERANCE if scaled else TOLERANCE))
-        verdict.edge_chroma_pixels += int(edge.sum())
+        verdict.edge_filter_pixels += int(edge.sum())
         wrong &= ~edge
         off[edge] = 0
     verdict.worst_deviation = max(verdict.worst_deviation, int(np.ceil(off.max())))

@@ -91,12 +91,12 @@ def counts_foreign_chroma_at_the_right_edge_apart_and_nowhere_else():
     spoilt[:, -1] += (-20, 12, 25)  # as of a quarter of another chroma sample: Y stays
     spoilt = np.clip(spoilt, 0, 255).astype(np.uint8)
     verdict = judge(shot_with(spoilt))
-    check(verdict.edge_chroma_pixels > 100 and verdict.clip_mismatch_pixels < 60, str(verdict))
+    check(verdict.edge_filter_pixels > 100 and verdict.clip_mismatch_pixels < 60, str(verdict))
     spoilt = np.roll(spoilt, -7, 1)
     spoilt[:, :-8] = painted(FRAME)[:, :-8]
     spoilt[:, -7:] = painted(FRAME)[:, -7:]
     verdict = judge(shot_with(spoilt))
-    check(verdict.edge_chroma_pixels == 0 and verdict.clip_mismatch_pixels > 120, str(verdict))
+    check(verdict.edge_filter_pixels == 0 and verdict.clip_mismatch_pixels > 120, str(verdict))
 
 
 def finds_two_frames_mixed_in_one_picture():

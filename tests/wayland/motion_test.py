@@ -19,6 +19,7 @@ import numpy as np
 import oracle
 import stage as staging
 from cases import Skip, check
+from PIL import Image
 
 SKEWS = ["-50", "-25", "0", "25", "50", "random"]
 SCENE = ROOT / "tests/wayland/motion.scene"
@@ -63,15 +64,13 @@ def run(options, renderer, skew, table):
                          lambda: f"the video in its place: {viewer.process.tail()}", every=0.1)
         host.tell("continue")
         keep_going(host)
-        findings = []
-        for number, shot in enumerate(weston.stream(options.shots)):
-            findings.append(motion.examine(shot.pixels, look, reference))
-            if options.keep and not findings[-1].clean:
-                options.keep.mkdir(parents=True, exist_ok=True)
-                name = f"{renderer}-{skew}-{number}.png"
-                from PIL import Image
-                Image.fromarray(np.ascontiguousarray(shot.pixels)).save(options.keep / name)
+        shots = list(weston.stream(options.shots))  # judged afterwards, so as not to slow down what is judged
         check(viewer.process.alive and host.process.alive, f"a program died: {viewer.process.tail()} / {host.process.tail()}")
+    findings = [motion.examine(shot.pixels, look, reference) for shot in shots]
+    for number, (shot, found) in enumerate(zip(shots, findings)):
+        if options.keep and not found.clean:
+            options.keep.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.ascontiguousarray(shot.pixels)).save(options.keep / f"{renderer}-{skew}-{number}.png")
     summarise(findings, renderer, skew, table)
 
 
