@@ -28,8 +28,8 @@ public:
     /// `parameter_sets` (what a decoder needs before the first key frame) has the same form as the units; may be empty.
     AccessUnitInspector(wire::Codec codec, std::span<const std::uint8_t> parameter_sets);
 
-    /// True when no other unit refers to this one, so that it may be left out. Never true for VP8, VP9 and AV1: their frames
-    /// also hand on probabilities and motion vectors.
+    /// True when no other unit refers to this one, so that it may be left out. Never true for VP8, VP9 and AV1: their
+    /// frames also hand on probabilities and motion vectors.
     [[nodiscard]] bool droppable(std::span<const std::uint8_t> unit);
 
     /// Where parameter sets have to be put into a key unit: nothing when it carries its own, or needs none.

@@ -91,7 +91,8 @@ Result<FeedEvent> take_geometry(Words &words, std::size_t index)
     for (std::size_t i = 0; i < *count; i++) {
         auto rect = take_rect(words);
         if (!rect)
-            return Error{"geometry: rectangle " + std::to_string(i + 1) + " of the visible region is missing or out of range"};
+            return Error{"geometry: rectangle " + std::to_string(i + 1)
+                         + " of the visible region is missing or out of range"};
         event.geometry.visible.push_back(*rect);
     }
     return FeedEvent{event};

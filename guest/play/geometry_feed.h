@@ -13,7 +13,8 @@
 
 namespace spice_overlay::play {
 
-/// One line of the geometry socket: what the guest's window system says about the file `index` (from 1) of the command line.
+/// One line of the geometry socket: what the guest's window system says about the file `index` (from 1) of the
+/// command line.
 struct FeedGeometry {
     std::size_t index = 0;
     wire::Geometry geometry; ///< stream and serial are not set

@@ -138,7 +138,8 @@ Result<std::unique_ptr<MediaSource>> MediaSource::open(const std::string &path)
     std::unique_ptr<MediaSource> source(new MediaSource);
     if (Status status = check_file(path); !status)
         return status.error();
-    for (auto step : {&MediaSource::open_file, &MediaSource::choose_stream, &MediaSource::open_filter, &MediaSource::describe})
+    for (auto step :
+         {&MediaSource::open_file, &MediaSource::choose_stream, &MediaSource::open_filter, &MediaSource::describe})
         if (Status status = (source.get()->*step)(path); !status)
             return status.error();
     return source;
@@ -175,11 +176,14 @@ Status MediaSource::choose_stream(const std::string &path)
             continue;
         if (!find_codec(stream->codecpar->codec_id))
             refused = codec;
-        else if (best < 0 || (stream->disposition & AV_DISPOSITION_DEFAULT && !(format_->streams[best]->disposition & AV_DISPOSITION_DEFAULT)))
+        else if (best < 0
+                 || (stream->disposition & AV_DISPOSITION_DEFAULT
+                     && !(format_->streams[best]->disposition & AV_DISPOSITION_DEFAULT)))
             best = static_cast<int>(i);
     }
     if (best < 0) {
-        std::string why = !refused.empty() ? "its codec is " + refused + "; H.264, HEVC, VP8, VP9, AV1, MPEG-2 and MJPEG can be"
+        std::string why = !refused.empty()
+                              ? "its codec is " + refused + "; H.264, HEVC, VP8, VP9, AV1, MPEG-2 and MJPEG can be"
                           : !audio.empty() ? "it holds audio only (" + audio + ")"
                                            : "it holds neither video nor audio";
         return Error{path + ": has no video that can be redirected: " + why};
@@ -380,7 +384,8 @@ Unit MediaSource::make_unit()
 std::optional<Unit> MediaSource::read()
 {
     while (read_packet()) {
-        bool usable = packet_->size > 0 && static_cast<std::uint32_t>(packet_->size) <= wire::kMaxAccessUnit - wire::kMaxExtradata;
+        bool usable = packet_->size > 0
+                      && static_cast<std::uint32_t>(packet_->size) <= wire::kMaxAccessUnit - wire::kMaxExtradata;
         std::optional<Unit> unit;
         if (usable)
             unit = make_unit();
@@ -400,9 +405,11 @@ std::optional<Unit> MediaSource::next()
 
 bool MediaSource::seek_file(std::int64_t position, bool to_start)
 {
-    bool by_bytes = to_start && format_->iformat->flags & AVFMT_TS_DISCONT && !(format_->iformat->flags & AVFMT_NO_BYTE_SEEK);
+    bool by_bytes =
+        to_start && format_->iformat->flags & AVFMT_TS_DISCONT && !(format_->iformat->flags & AVFMT_NO_BYTE_SEEK);
     int error = by_bytes ? av_seek_frame(format_.get(), -1, 0, AVSEEK_FLAG_BYTE)
-                         : av_seek_frame(format_.get(), stream_->index, to_stream(to_start ? 0 : position), AVSEEK_FLAG_BACKWARD);
+                         : av_seek_frame(format_.get(), stream_->index, to_stream(to_start ? 0 : position),
+                                         AVSEEK_FLAG_BACKWARD);
     if (error < 0 && to_start) // the first picture may stand behind media time 0
         error = avformat_seek_file(format_.get(), stream_->index, INT64_MIN, start_, INT64_MAX, 0);
     av_bsf_flush(filter_.get());

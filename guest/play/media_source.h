@@ -16,8 +16,8 @@ struct AVStream;
 
 namespace spice_overlay::play {
 
-/// The video of a media file, demuxed by libavformat and made into whole access units as the wire wants them: Annex B for
-/// H.264 and HEVC, parameter sets in-band at every key unit.
+/// The video of a media file, demuxed by libavformat and made into whole access units as the wire wants them: Annex B
+/// for H.264 and HEVC, parameter sets in-band at every key unit.
 class MediaSource : public UnitSource {
 public:
     /// The error's message starts with `path`.
@@ -59,10 +59,10 @@ private:
     std::optional<AccessUnitInspector> inspector_;
     std::string complaint_;
     std::optional<Unit> waiting_; ///< the key unit that seek() has found
-    std::int64_t start_ = 0;          ///< the stream's timestamp that is media time 0
+    std::int64_t start_ = 0;      ///< the stream's timestamp that is media time 0
     std::int64_t duration_ = 0;
-    std::int64_t unit_duration_ = 0;  ///< where the container gives none
-    std::int64_t shift_ = 0;          ///< added to media time where timestamps have jumped
+    std::int64_t unit_duration_ = 0; ///< where the container gives none
+    std::int64_t shift_ = 0;         ///< added to media time where timestamps have jumped
     std::optional<std::int64_t> last_dts_;
     std::int64_t last_duration_ = 0;
     std::int64_t furthest_ = 0; ///< end of the last picture seen

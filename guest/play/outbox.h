@@ -10,15 +10,15 @@
 
 namespace spice_overlay::play {
 
-/// What goes into the port next, message by message: control messages in their order, and only when there is none, data.
-/// A message that has begun is finished before another one begins. No input or output of its own.
+/// What goes into the port next, message by message: control messages in their order, and only when there is none,
+/// data. A message that has begun is finished before another one begins. No input or output of its own.
 class Outbox {
 public:
     /// Queues a control message. A newer geometry takes the place of the same stream's older one that has not begun.
     void control(const wire::Message &message);
 
-    /// What is to be written next, borrowed until the next call; empty when there is nothing. `more(out)` fills `out` with the
-    /// next data message or returns false.
+    /// What is to be written next, borrowed until the next call; empty when there is nothing. `more(out)` fills `out`
+    /// with the next data message or returns false.
     template <typename More>
     [[nodiscard]] std::span<const std::uint8_t> front(More &&more)
     {

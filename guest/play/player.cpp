@@ -166,7 +166,8 @@ void Player::take(const wire::Hello &hello, std::int64_t now)
     if (outcome.reply)
         send_hello(now);
     if (outcome.incompatible)
-        say("the client (" + hello.name + ") speaks no version of the protocol that this program does; waiting for another");
+        say("the client (" + hello.name
+            + ") speaks no version of the protocol that this program does; waiting for another");
     if (!outcome.established)
         return;
     if (std::exchange(had_conversation_, true))
@@ -484,11 +485,11 @@ void Player::report(std::int64_t now)
         if (!shown && track.wanted())
             shown = &track;
     }
-    const char *state = link_ == Link::kLost            ? "no port"
-                        : !conversation_.established    ? "no client"
-                        : !shown                        ? "nothing open"
-                        : shown->paused()               ? "paused"
-                                                        : "playing";
+    const char *state = link_ == Link::kLost         ? "no port"
+                        : !conversation_.established ? "no client"
+                        : !shown                     ? "nothing open"
+                        : shown->paused()            ? "paused"
+                                                     : "playing";
     double seconds = static_cast<double>(std::max<std::int64_t>(now - reported_at_, 1)) / kSecond;
     double position = shown ? static_cast<double>(std::max<std::int64_t>(shown->position(now), 0)) / kSecond : 0;
     std::fprintf(stderr, "\r\033[K%8.1f s  %-9s %5.1f frames/s %6.2f Mbit/s  credit %llu KiB, %u frames  dropped %llu",

@@ -85,15 +85,15 @@ private:
     LineReader lines_;
     std::optional<Port> port_;
     Link link_ = Link::kLost;
-    std::int64_t retry_at_ = 0;   ///< while the link is not up
-    std::int64_t hello_at_ = 0;   ///< when to ask again, until established
+    std::int64_t retry_at_ = 0; ///< while the link is not up
+    std::int64_t hello_at_ = 0; ///< when to ask again, until established
     std::int64_t mid_message_since_ = -1;
-    bool write_blocked_ = false;  ///< the port takes nothing until poll() says so
+    bool write_blocked_ = false; ///< the port takes nothing until poll() says so
     bool more_to_write_ = false;
     bool had_conversation_ = false;
     bool had_geometry_ = false;
     bool stopping_ = false;
-    std::size_t next_track_ = 0;  ///< whose turn it is to send data
+    std::size_t next_track_ = 0; ///< whose turn it is to send data
     int feed_errors_ = 0;
     Counters counters_;
 

@@ -28,7 +28,8 @@ void StreamSender::drop(const Waiting &waiting)
 
 bool StreamSender::may_begin(const Waiting &next) const
 {
-    // A unit larger than all the credit there ever is could not wait for the whole of it: it begins with the first chunk.
+    // A unit larger than all the credit there ever is could not wait for the whole of it: it begins with the first
+    // chunk.
     return units_left() > 0 && bytes_left() >= std::min(next.unit.data.size(), wire::kChunkPayload);
 }
 

@@ -10,11 +10,12 @@
 
 namespace spice_overlay::play {
 
-/// One stream's access units on their way out: keeps to the client's credit, and decides what is left out when the credit
-/// does not suffice. No input or output of its own. Times are ns of CLOCK_MONOTONIC.
+/// One stream's access units on their way out: keeps to the client's credit, and decides what is left out when the
+/// credit does not suffice. No input or output of its own. Times are ns of CLOCK_MONOTONIC.
 ///
-/// A unit is left out as a whole and before its first byte is written: first the droppable ones that wait; when the next unit has
-/// waited for kPatience, everything up to the next key unit. A unit that has begun is finished, unless flush() cuts it off.
+/// A unit is left out as a whole and before its first byte is written: first the droppable ones that wait; when the
+/// next unit has waited for kPatience, everything up to the next key unit. A unit that has begun is finished, unless
+/// flush() cuts it off.
 class StreamSender {
 public:
     static constexpr std::int64_t kPatience = 250'000'000;
@@ -54,7 +55,7 @@ public:
     struct Counters {
         std::uint64_t sent = 0;
         std::uint64_t dropped = 0;
-        std::uint64_t keys = 0; ///< of those sent
+        std::uint64_t keys = 0;  ///< of those sent
         std::uint64_t bytes = 0; ///< of access units, sent
     };
     [[nodiscard]] const Counters &counters() const { return counters_; }
@@ -79,13 +80,13 @@ private:
     std::uint64_t sent_bytes_ = 0;
     std::uint32_t sent_units_ = 0;
     bool needs_key_ = true;
-    bool gap_ = false;           ///< something that others refer to was left out since the unit sent last
+    bool gap_ = false;                    ///< something that others refer to was left out since the unit sent last
     std::int64_t resumed_at_ = INT64_MIN; ///< pts of the key unit that the stream resumed with
     std::deque<Waiting> waiting_;
     std::vector<std::uint8_t> messages_; ///< of the unit under way
     std::vector<std::size_t> ends_;
-    std::size_t at_ = 0;          ///< message of the unit under way that goes next
-    std::size_t unit_bytes_ = 0;  ///< of the unit under way, not sent yet
+    std::size_t at_ = 0;         ///< message of the unit under way that goes next
+    std::size_t unit_bytes_ = 0; ///< of the unit under way, not sent yet
     wire::UnitReference previous_;
     Counters counters_;
 };

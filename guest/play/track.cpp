@@ -11,7 +11,7 @@ constexpr std::int64_t kSecond = 1000 * kMillisecond;
 constexpr std::int64_t kCatchUpLimit = 3 * kSecond; ///< a burst that takes longer is given up for the next key unit
 constexpr std::int64_t kCatchUpSpeed = 8;           ///< how much faster than real time a burst is taken to be
 constexpr std::int64_t kRejoinInterval = 100 * kMillisecond; ///< a client asking for key units faster than this waits
-constexpr std::int64_t kGrace = 2 * kSecond; ///< for the client's decoder to start in
+constexpr std::int64_t kGrace = 2 * kSecond;                 ///< for the client's decoder to start in
 constexpr std::int64_t kNever = INT64_MAX / 4;
 
 } // namespace
@@ -211,8 +211,8 @@ void Track::rejoin(std::int64_t now)
     go_to(target, now, !paused_);
 }
 
-/// Reads on at `position`. The way there that shows a picture soonest: a burst from the key unit before it, or else, when
-/// allowed, waiting for the key unit after it.
+/// Reads on at `position`. The way there that shows a picture soonest: a burst from the key unit before it, or else,
+/// when allowed, waiting for the key unit after it.
 void Track::go_to(std::int64_t position, std::int64_t now, bool may_wait_for_key)
 {
     skip_before_ = INT64_MIN;

@@ -23,8 +23,8 @@ struct Conversation {
 /// One file being played: where it is in time, and its stream while there is one. No input or output of its own but the
 /// source's; time comes in as a parameter (`now`, ns of CLOCK_MONOTONIC).
 ///
-/// Media time m is due at clock_ + m. The clock starts with the first credit that a client gives, and then runs on, whether
-/// a client is there or not; a client that comes (back) is shown the present.
+/// Media time m is due at clock_ + m. The clock starts with the first credit that a client gives, and then runs on,
+/// whether a client is there or not; a client that comes (back) is shown the present.
 class Track {
 public:
     Track(std::string name, std::unique_ptr<UnitSource> source, Conversation &conversation, bool loop);
@@ -59,12 +59,12 @@ public:
     [[nodiscard]] const std::string &name() const { return name_; }
     [[nodiscard]] const UnitSource &source() const { return *source_; }
     [[nodiscard]] std::uint32_t stream() const { return stream_; } ///< 0: none on the wire
-    [[nodiscard]] bool wanted() const { return wanted_; }           ///< opened, and neither closed nor at its end
+    [[nodiscard]] bool wanted() const { return wanted_; }          ///< opened, and neither closed nor at its end
     [[nodiscard]] bool paused() const { return paused_; }
-    [[nodiscard]] bool at_end() const { return at_end_; }           ///< the source has nothing more
+    [[nodiscard]] bool at_end() const { return at_end_; } ///< the source has nothing more
     [[nodiscard]] bool streaming() const { return begun_; }
-    [[nodiscard]] bool was_refused() const { return refused_; }     ///< in this conversation
-    [[nodiscard]] std::int64_t position(std::int64_t now) const;    ///< ns of media time
+    [[nodiscard]] bool was_refused() const { return refused_; }  ///< in this conversation
+    [[nodiscard]] std::int64_t position(std::int64_t now) const; ///< ns of media time
     [[nodiscard]] const StreamSender *sender() const { return sender_ ? &*sender_ : nullptr; }
 
     struct Totals {
@@ -113,7 +113,7 @@ private:
     std::int64_t clock_ = 0;           ///< the moment of media time 0
     std::int64_t paused_position_ = 0; ///< while paused; before the clock starts, where it will start
     std::optional<Unit> next_;
-    std::int64_t catching_up_since_ = -1; ///< a burst from the last key unit to the present is under way
+    std::int64_t catching_up_since_ = -1;  ///< a burst from the last key unit to the present is under way
     std::int64_t skip_before_ = INT64_MIN; ///< units due before this media time are left out
     std::int64_t grace_until_ = 0;         ///< until then units wait for credit rather than being dropped
     std::int64_t end_pts_ = INT64_MIN;     ///< end of the last picture read in this pass

@@ -21,8 +21,8 @@ public:
     /// The next access unit in decoding order; nothing at the end.
     [[nodiscard]] virtual std::optional<Unit> next() = 0;
 
-    /// Makes next() continue at the last key unit to be shown at or before `position`, or at the first key unit there is.
-    /// False when the source cannot seek or has no key unit; next() then continues anywhere.
+    /// Makes next() continue at the last key unit to be shown at or before `position`, or at the first key unit there
+    /// is. False when the source cannot seek or has no key unit; next() then continues anywhere.
     [[nodiscard]] virtual bool seek(std::int64_t position) = 0;
 
     /// When the first key unit after `position` would be sent, where an index tells.

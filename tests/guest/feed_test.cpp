@@ -71,13 +71,15 @@ std::string many_rectangles(int count)
 
 INSTANTIATE_TEST_SUITE_P(
     GeometryFeed, HostileLine,
-    testing::Values(Bad{"empty", ""}, Bad{"blank", "   "}, Bad{"unknown_verb", "move 1 2 3"}, Bad{"verb_only", "geometry"},
-                    Bad{"index_zero", "open 0"}, Bad{"index_beyond_the_files", "open 4"}, Bad{"index_negative", "open -1"},
-                    Bad{"index_overflow", "open 99999999999999999999"}, Bad{"index_text", "open one"},
-                    Bad{"trailing_words", "open 1 now"}, Bad{"trailing_letters", "open 1x"},
-                    Bad{"too_few_numbers", "geometry 1 0 0 0 10"}, Bad{"coordinate_too_large", "geometry 1 0 32768 0 10 10 - 0"},
+    testing::Values(Bad{"empty", ""}, Bad{"blank", "   "}, Bad{"unknown_verb", "move 1 2 3"},
+                    Bad{"verb_only", "geometry"}, Bad{"index_zero", "open 0"}, Bad{"index_beyond_the_files", "open 4"},
+                    Bad{"index_negative", "open -1"}, Bad{"index_overflow", "open 99999999999999999999"},
+                    Bad{"index_text", "open one"}, Bad{"trailing_words", "open 1 now"},
+                    Bad{"trailing_letters", "open 1x"}, Bad{"too_few_numbers", "geometry 1 0 0 0 10"},
+                    Bad{"coordinate_too_large", "geometry 1 0 32768 0 10 10 - 0"},
                     Bad{"coordinate_too_small", "geometry 1 0 0 -32768 10 10 - 0"},
-                    Bad{"negative_width", "geometry 1 0 0 0 -10 10 - 0"}, Bad{"fraction", "geometry 1 0 0.5 0 10 10 - 0"},
+                    Bad{"negative_width", "geometry 1 0 0 0 -10 10 - 0"},
+                    Bad{"fraction", "geometry 1 0 0.5 0 10 10 - 0"},
                     Bad{"placeholder_too_short", "geometry 1 0 0 0 10 10 fff 0"},
                     Bad{"placeholder_not_hex", "geometry 1 0 0 0 10 10 gggggg 0"},
                     Bad{"placeholder_signed", "geometry 1 0 0 0 10 10 -12345 0"},
@@ -85,8 +87,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Bad{"rectangle_too_many", "geometry 1 0 0 0 10 10 - 1 0 0 1 1 5"},
                     Bad{"region_too_large", many_rectangles(257)}, Bad{"count_negative", "geometry 1 0 0 0 10 10 - -1"},
                     Bad{"seek_without_position", "seek 1"}, Bad{"seek_before_the_beginning", "seek 1 -1"},
-                    Bad{"seek_to_nan", "seek 1 nan"}, Bad{"seek_to_infinity", "seek 1 inf"}, Bad{"seek_overflow", "seek 1 1e300"},
-                    Bad{"null_byte", std::string("open 1\0", 7)}),
+                    Bad{"seek_to_nan", "seek 1 nan"}, Bad{"seek_to_infinity", "seek 1 inf"},
+                    Bad{"seek_overflow", "seek 1 1e300"}, Bad{"null_byte", std::string("open 1\0", 7)}),
     [](const auto &parameter) { return std::string(parameter.param.name); });
 
 TEST(GeometryFeed, accepts_the_largest_region)
@@ -133,7 +135,8 @@ TEST(Rect, is_four_whole_numbers_with_an_area)
     auto rect = parse_rect("-5,10,320,240");
     ASSERT_TRUE(rect);
     EXPECT_EQ(rect.value(), (wire::Rect{-5, 10, 320, 240}));
-    for (const char *bad : {"", "1,2,3", "1,2,3,4,5", "1,2,0,4", "1,2,3,-4", "a,b,c,d", "1,2,3,4x", "1 2 3 4", "1,,3,4"})
+    for (const char *bad :
+         {"", "1,2,3", "1,2,3,4,5", "1,2,0,4", "1,2,3,-4", "a,b,c,d", "1,2,3,4x", "1 2 3 4", "1,,3,4"})
         EXPECT_FALSE(parse_rect(bad)) << bad;
 }
 

@@ -84,8 +84,8 @@ std::vector<std::string> picture_checksums(const std::string &path, const std::s
     std::vector<std::string> words;
     if (!format.empty())
         words = {"-f", format};
-    for (const char *word : {"-noautorotate", "-xerror", "-i", path.c_str(), "-map", "0:v:0", "-fps_mode", "passthrough",
-                             "-f", "framemd5", "-"})
+    for (const char *word : {"-noautorotate", "-xerror", "-i", path.c_str(), "-map", "0:v:0", "-fps_mode",
+                             "passthrough", "-f", "framemd5", "-"})
         words.push_back(word);
     std::string text;
     std::vector<std::string> sums;
@@ -100,8 +100,8 @@ std::vector<std::string> picture_checksums(const std::string &path, const std::s
 
 bool make_clip(const std::string &path, const std::vector<std::string> &encoder, int seconds, const std::string &size)
 {
-    std::vector<std::string> words = {"-f", "lavfi", "-i", "testsrc2=size=" + size + ":rate=25,format=yuv420p", "-t",
-                                      std::to_string(seconds)};
+    std::vector<std::string> words = {
+        "-f", "lavfi", "-i", "testsrc2=size=" + size + ":rate=25,format=yuv420p", "-t", std::to_string(seconds)};
     words.insert(words.end(), encoder.begin(), encoder.end());
     words.push_back(path);
     return ffmpeg(words);

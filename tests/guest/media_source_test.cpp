@@ -34,20 +34,25 @@ std::ostream &operator<<(std::ostream &out, const Case &c)
     return out << c.name;
 }
 
-const std::vector<std::string> kX264 = {"-c:v", "libx264", "-preset", "veryfast", "-g", "12", "-bf", "3", "-b_strategy", "0"};
-const std::vector<std::string> kX264Open = {"-c:v", "libx264", "-x264-params", "open-gop=1:keyint=12:bframes=3:b-adapt=0:scenecut=0"};
-const std::vector<std::string> kX265 = {"-c:v", "libx265", "-preset", "ultrafast", "-x265-params",
-                                        "keyint=12:bframes=3:b-adapt=0:open-gop=0:log-level=none"};
-const std::vector<std::string> kX265Open = {"-c:v", "libx265", "-preset", "ultrafast", "-x265-params",
-                                            "keyint=12:bframes=3:b-adapt=0:open-gop=1:log-level=none"};
-const std::vector<std::string> kX265Layers = {"-c:v", "libx265", "-preset", "ultrafast", "-x265-params",
-                                              "keyint=12:bframes=3:b-adapt=0:temporal-layers=1:log-level=none"};
+const std::vector<std::string> kX264 = {"-c:v", "libx264", "-preset", "veryfast",    "-g",
+                                        "12",   "-bf",     "3",       "-b_strategy", "0"};
+const std::vector<std::string> kX264Open = {"-c:v", "libx264", "-x264-params",
+                                            "open-gop=1:keyint=12:bframes=3:b-adapt=0:scenecut=0"};
+const std::vector<std::string> kX265 = {"-c:v",         "libx265",
+                                        "-preset",      "ultrafast",
+                                        "-x265-params", "keyint=12:bframes=3:b-adapt=0:open-gop=0:log-level=none"};
+const std::vector<std::string> kX265Open = {"-c:v",         "libx265",
+                                            "-preset",      "ultrafast",
+                                            "-x265-params", "keyint=12:bframes=3:b-adapt=0:open-gop=1:log-level=none"};
+const std::vector<std::string> kX265Layers = {
+    "-c:v",      "libx265",      "-preset",
+    "ultrafast", "-x265-params", "keyint=12:bframes=3:b-adapt=0:temporal-layers=1:log-level=none"};
 const std::vector<std::string> kVp8 = {"-c:v", "libvpx", "-g", "12", "-deadline", "realtime", "-cpu-used", "8"};
-const std::vector<std::string> kVp8AltRef = {"-c:v", "libvpx", "-g", "12", "-auto-alt-ref", "1", "-lag-in-frames", "10",
-                                             "-deadline", "good", "-cpu-used", "5"};
+const std::vector<std::string> kVp8AltRef = {"-c:v",           "libvpx", "-g",        "12",   "-auto-alt-ref", "1",
+                                             "-lag-in-frames", "10",     "-deadline", "good", "-cpu-used",     "5"};
 const std::vector<std::string> kVp9 = {"-c:v", "libvpx-vp9", "-g", "12", "-deadline", "realtime", "-cpu-used", "8"};
-const std::vector<std::string> kVp9AltRef = {"-c:v", "libvpx-vp9", "-g", "24", "-auto-alt-ref", "1", "-lag-in-frames", "16",
-                                             "-deadline", "good", "-cpu-used", "5"};
+const std::vector<std::string> kVp9AltRef = {"-c:v",           "libvpx-vp9", "-g",        "24",   "-auto-alt-ref", "1",
+                                             "-lag-in-frames", "16",         "-deadline", "good", "-cpu-used",     "5"};
 const std::vector<std::string> kSvtAv1 = {"-c:v", "libsvtav1", "-preset", "12", "-g", "24"};
 const std::vector<std::string> kAom = {"-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8", "-g", "12"};
 const std::vector<std::string> kMpeg2 = {"-c:v", "mpeg2video", "-g", "12", "-bf", "2", "-q:v", "5"};
@@ -232,7 +237,8 @@ TEST_P(EveryCodecAndContainer, leaving_out_droppable_units_changes_no_other_pict
 TEST_P(EveryCodecAndContainer, seeking_finds_the_last_key_unit_at_or_before_a_position)
 {
     // The last one first: containers that find it by reading are then past it.
-    for (std::int64_t position : {1'900'000'000LL, 1'000'000'000LL, 500'000'000LL, 1'300'000'000LL, 40'000'000LL, 0LL}) {
+    for (std::int64_t position :
+         {1'900'000'000LL, 1'000'000'000LL, 500'000'000LL, 1'300'000'000LL, 40'000'000LL, 0LL}) {
         const Unit *expected = nullptr;
         for (const Unit &unit : units_)
             if (unit.key && (!expected || unit.pts <= position))
@@ -281,11 +287,11 @@ TEST_F(Media, rotation_comes_from_the_display_matrix)
     std::string flat = directory_ / "flat.mp4";
     ASSERT_TRUE(test::make_clip(flat, kX264, 1));
     for (int degrees : {90, 180, 270}) {
-        // The tag counts anticlockwise in old versions and through -display_rotation in new ones; the file is what counts:
-        // write the matrix ourselves, a 16.16 rotation in the track header.
+        // The tag counts anticlockwise in old versions and through -display_rotation in new ones; the file is what
+        // counts: write the matrix ourselves, a 16.16 rotation in the track header.
         auto bytes = test::read_bytes(flat);
-        static constexpr std::uint8_t kIdentity[] = {0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                                                     0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40};
+        static constexpr std::uint8_t kIdentity[] = {0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   0,
+                                                     1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40};
         auto track = std::search(bytes.begin(), bytes.end(), std::begin("tkhd"), std::end("tkhd") - 1);
         ASSERT_NE(track, bytes.end());
         auto matrix = std::search(track, bytes.end(), std::begin(kIdentity), std::end(kIdentity));
@@ -309,8 +315,8 @@ TEST_F(Media, colour_and_aspect_are_carried)
 {
     std::string path = directory_ / "colour.mp4";
     std::vector<std::string> words = kX264;
-    for (const char *word : {"-vf", "setsar=4/3", "-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "smpte170m",
-                             "-color_range", "pc"})
+    for (const char *word : {"-vf", "setsar=4/3", "-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace",
+                             "smpte170m", "-color_range", "pc"})
         words.push_back(word);
     ASSERT_TRUE(test::make_clip(path, words, 1));
     auto source = MediaSource::open(path);
@@ -338,7 +344,8 @@ TEST_F(Media, a_file_cut_off_gives_what_is_there_and_says_so)
             units++;
         EXPECT_GT(units, 40u) << file;
         EXPECT_LT(units, 160u) << file;
-        EXPECT_NE(source.value()->complaint().find("cut off"), std::string::npos) << file << source.value()->complaint();
+        EXPECT_NE(source.value()->complaint().find("cut off"), std::string::npos)
+            << file << source.value()->complaint();
     }
 }
 

@@ -109,7 +109,8 @@ bool ModelClient::run_until(const std::function<bool()> &done, double seconds)
         if (left <= 0)
             return false;
         pollfd fd{fd_.get(), POLLIN, 0};
-        int wait = static_cast<int>(std::min<std::int64_t>(left / 1'000'000 + 1, 20)); // done() may look at other things
+        int wait =
+            static_cast<int>(std::min<std::int64_t>(left / 1'000'000 + 1, 20)); // done() may look at other things
         if (poll(&fd, 1, wait) <= 0)
             continue;
         std::array<std::uint8_t, 65536> buffer;

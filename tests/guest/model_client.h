@@ -13,8 +13,8 @@
 
 namespace spice_overlay::test {
 
-/// The client's end of a port, as little of a client as shows what the sender does. It counts what the protocol forbids in
-/// `errors`. One thread: everything happens in run_until().
+/// The client's end of a port, as little of a client as shows what the sender does. It counts what the protocol
+/// forbids in `errors`. One thread: everything happens in run_until().
 class ModelClient {
 public:
     /// What came, in the order in which it came.
@@ -47,9 +47,9 @@ public:
 
     /// Waits for the program to connect to `listener`.
     [[nodiscard]] bool accept(int listener);
-    void use(UniqueFd fd);  ///< this is the port now
-    void begin();           ///< a new conversation: HELLO with a fresh nonce
-    void hang_up();         ///< the port closes
+    void use(UniqueFd fd); ///< this is the port now
+    void begin();          ///< a new conversation: HELLO with a fresh nonce
+    void hang_up();        ///< the port closes
     void send(const wire::Message &message);
     void send_bytes(std::span<const std::uint8_t> bytes);
     void give_credit(std::uint32_t stream);

@@ -63,8 +63,9 @@ protected:
     static bool has_clip(const std::string &name, int seconds, int group)
     {
         return access(clip(name).c_str(), R_OK) == 0
-               || make_clip(clip(name), {"-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-g", std::to_string(group),
-                                         "-b_strategy", "0", "-sc_threshold", "0"},
+               || make_clip(clip(name),
+                            {"-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-g", std::to_string(group),
+                             "-b_strategy", "0", "-sc_threshold", "0"},
                             seconds);
     }
 
@@ -193,8 +194,9 @@ TEST_F(PlayProgram, refused_for_all_streams_it_ends_with_the_reason_and_status_3
     start({clip("long.mp4"), clip("short.mp4")});
     ASSERT_TRUE(client_.run_until([&] { return !client_.port_open(); }));
     EXPECT_EQ(program_->wait(), 3);
-    EXPECT_NE(program_->errors().find(std::string("redirect refused: ") + wire::describe(wire::Reason::kUnsupportedProfile)),
-              std::string::npos)
+    EXPECT_NE(
+        program_->errors().find(std::string("redirect refused: ") + wire::describe(wire::Reason::kUnsupportedProfile)),
+        std::string::npos)
         << program_->errors();
     EXPECT_EQ(statistic(stats_, "frames_sent"), 0);
     auto text = read_bytes(stats_);
@@ -352,8 +354,8 @@ TEST_F(PlayProgram, while_paused_nothing_wakes_it)
 TEST_F(PlayProgram, geometry_overtakes_a_large_unit)
 {
     // One large picture, and credit that lets it pass in parts only.
-    ASSERT_TRUE(ffmpeg({"-f", "lavfi", "-i", "nullsrc=size=1280x720:rate=25,geq=random(1)*255:128:128", "-t", "0.4", "-c:v",
-                        "mjpeg", "-q:v", "2", directory_ / "large.mkv"}));
+    ASSERT_TRUE(ffmpeg({"-f", "lavfi", "-i", "nullsrc=size=1280x720:rate=25,geq=random(1)*255:128:128", "-t", "0.4",
+                        "-c:v", "mjpeg", "-q:v", "2", directory_ / "large.mkv"}));
     client_.window = 40'000;
     client_.gives_credit = false;
     start_with_feed({directory_ / "large.mkv"});
@@ -408,9 +410,9 @@ TEST_F(PlayProgram, a_new_hello_on_the_same_port_begins_everything_anew)
 TEST_F(PlayProgram, a_malformed_message_begins_a_new_conversation)
 {
     const std::vector<std::uint8_t> malformed[] = {
-        {0, 0, 0, 0},                      // a size below the header's
-        {6, 0, 0x22, 0, 1, 0},             // CREDIT, too short
-        {8, 0, 0x24, 0, 0, 0, 0, 0},       // NEED_KEY of stream 0
+        {0, 0, 0, 0},                             // a size below the header's
+        {6, 0, 0x22, 0, 1, 0},                    // CREDIT, too short
+        {8, 0, 0x24, 0, 0, 0, 0, 0},              // NEED_KEY of stream 0
         {12, 0, 0x24, 0, 1, 0, 0, 0, 9, 9, 9, 9}, // NEED_KEY, too long
     };
     start({clip("long.mp4")});
@@ -535,7 +537,8 @@ TEST_F(PlayProgram, a_pty_serves_as_port_and_is_opened_again_when_it_was_replace
 TEST_F(PlayProgram, a_virtio_port_with_nobody_behind_it_causes_no_busy_loop)
 {
     // Like a virtio port without a client, /dev/null is always readable and gives nothing.
-    program_ = std::make_unique<Program>(std::vector<std::string>{clip("short.mp4"), "--port", "/dev/null", "--stats", stats_});
+    program_ = std::make_unique<Program>(
+        std::vector<std::string>{clip("short.mp4"), "--port", "/dev/null", "--stats", stats_});
     client_.run_for(0.5);
     long before = program_->sleeps();
     if (before < 0)
@@ -574,7 +577,7 @@ struct Wrong {
 /// A file whose pictures have no size: neither the container nor the bitstream tells one.
 std::vector<std::uint8_t> without_size(std::vector<std::uint8_t> file)
 {
-    auto find = [&](const char (&name)[5]) { return std::search(file.begin(), file.end(), name, name + 4); };
+    auto find = [&](const char(&name)[5]) { return std::search(file.begin(), file.end(), name, name + 4); };
     auto entry = find("mp4v"), data = find("mdat"), track = find("tkhd");
     if (entry == file.end() || data == file.end() || track == file.end())
         return {};
@@ -594,8 +597,27 @@ protected:
         TemporaryDirectory &directory = *directory_;
         ASSERT_TRUE(make_clip(directory / "good.mp4", {"-c:v", "libx264"}, 1));
         ASSERT_TRUE(ffmpeg({"-f", "lavfi", "-i", "sine", "-t", "1", directory / "audio.mp4"}));
-        ASSERT_TRUE(ffmpeg({"-f", "lavfi", "-i", "sine", "-f", "lavfi", "-i", "color=size=64x64", "-map", "0", "-map", "1", "-t",
-                            "1", "-frames:v", "1", "-c:v", "mjpeg", "-disposition:v", "attached_pic", directory / "cover.mp4"}));
+        ASSERT_TRUE(ffmpeg({"-f",
+                            "lavfi",
+                            "-i",
+                            "sine",
+                            "-f",
+                            "lavfi",
+                            "-i",
+                            "color=size=64x64",
+                            "-map",
+                            "0",
+                            "-map",
+                            "1",
+                            "-t",
+                            "1",
+                            "-frames:v",
+                            "1",
+                            "-c:v",
+                            "mjpeg",
+                            "-disposition:v",
+                            "attached_pic",
+                            directory / "cover.mp4"}));
         ASSERT_TRUE(make_clip(directory / "old.avi", {"-c:v", "mpeg4"}, 1));
         ASSERT_TRUE(make_clip(directory / "wide.mkv", {"-c:v", "mjpeg"}, 1, "8208x16"));
         ASSERT_TRUE(make_clip(directory / "jpeg.mp4", {"-c:v", "mjpeg"}, 1));
@@ -644,11 +666,17 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"unknown_option", {"@good.mp4", "--louder"}, 2, "unknown option --louder"},
         Wrong{"value_missing", {"@good.mp4", "--port"}, 2, "--port wants a value"},
         Wrong{"bad_rectangle", {"@good.mp4", "--port", "@x", "--rect", "1,2,3"}, 2, "is not X,Y,W,H"},
-        Wrong{"two_places", {"@good.mp4", "--port", "@x", "--rect", "1,2,3,4", "--geometry-from", "3"}, 2, "exclude each other"},
+        Wrong{"two_places",
+              {"@good.mp4", "--port", "@x", "--rect", "1,2,3,4", "--geometry-from", "3"},
+              2,
+              "exclude each other"},
         Wrong{"no_such_file", {"@nothing.mp4", "--port", "@deaf"}, 1, "nothing.mp4: no such file"},
         Wrong{"a_directory", {"@", "--port", "@deaf"}, 1, "is a directory"},
         Wrong{"an_empty_file", {"@empty.mp4", "--port", "@deaf"}, 1, "empty.mp4: is an empty file"},
-        Wrong{"audio_only", {"@audio.mp4", "--port", "@deaf"}, 1, "has no video that can be redirected: it holds audio only (aac)"},
+        Wrong{"audio_only",
+              {"@audio.mp4", "--port", "@deaf"},
+              1,
+              "has no video that can be redirected: it holds audio only (aac)"},
         Wrong{"audio_with_a_cover", {"@cover.mp4", "--port", "@deaf"}, 1, "has no video that can be redirected"},
         Wrong{"unsupported_codec", {"@old.avi", "--port", "@deaf"}, 1, "its codec is mpeg4"},
         Wrong{"zero_size", {"@sizeless.mp4", "--port", "@deaf"}, 1, "its picture size is 0x0"},
@@ -659,8 +687,12 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"no_such_port", {"@good.mp4", "--port", "/dev/virtio-ports/nothing"}, 1, "there is no such port"},
         Wrong{"a_file_as_port", {"@good.mp4", "--port", "@good.mp4"}, 1, "is not a port"},
         Wrong{"a_deaf_port", {"@good.mp4", "--port", "@deaf"}, 1, "nobody listens"},
-        Wrong{"no_geometry_socket", {"@good.mp4", "--port", "@deaf", "--geometry-from", "@none"}, 1, "--geometry-from: "},
-        Wrong{"geometry_descriptor_closed", {"@good.mp4", "--port", "@deaf", "--geometry-from", "99"}, 1, "99 is not an open"}),
+        Wrong{
+            "no_geometry_socket", {"@good.mp4", "--port", "@deaf", "--geometry-from", "@none"}, 1, "--geometry-from: "},
+        Wrong{"geometry_descriptor_closed",
+              {"@good.mp4", "--port", "@deaf", "--geometry-from", "99"},
+              1,
+              "99 is not an open"}),
     [](const auto &parameter) { return std::string(parameter.param.name); });
 
 } // namespace

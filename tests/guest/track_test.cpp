@@ -17,10 +17,11 @@ namespace {
 
 constexpr std::int64_t kMs = 1'000'000;
 constexpr std::int64_t kFrame = 40 * kMs;
-constexpr std::int64_t kDelay = 2 * kFrame; ///< between decoding and showing
+constexpr std::int64_t kDelay = 2 * kFrame;      ///< between decoding and showing
 constexpr std::int64_t kStart = 1'000'000 * kMs; ///< the clock at the beginning of each test
 
-/// Pictures at 25 a second, a key unit every `group`, every second other one droppable. The first byte is the unit's number.
+/// Pictures at 25 a second, a key unit every `group`, every second other one droppable. The first byte is the unit's
+/// number.
 class MadeUpSource : public UnitSource {
 public:
     MadeUpSource(int count, int group, bool index) : count_(count), group_(group), index_(index)
@@ -502,7 +503,8 @@ TEST(Inspector, h264_units_with_parameter_sets_or_reference_slices_stay)
     EXPECT_FALSE(inspector.droppable(Bytes{0, 0, 1, 0x68, 1, 0, 0, 1, 0x01, 0x9a}));
     EXPECT_FALSE(inspector.droppable(Bytes{}));
     EXPECT_EQ(inspector.missing_parameter_sets(Bytes{0, 0, 0, 1, 0x65, 1}), 0u);
-    EXPECT_EQ(inspector.missing_parameter_sets(Bytes{0, 0, 1, 0x09, 0x10, 0, 0, 1, 0x65, 1}), 5u) << "behind the delimiter";
+    EXPECT_EQ(inspector.missing_parameter_sets(Bytes{0, 0, 1, 0x09, 0x10, 0, 0, 1, 0x65, 1}), 5u)
+        << "behind the delimiter";
     EXPECT_FALSE(inspector.missing_parameter_sets(Bytes{0, 0, 1, 0x67, 1, 0, 0, 1, 0x65, 1}));
 }
 
