@@ -16,6 +16,8 @@ int main(int argc, char **argv)
         return fail(options.error(), 2);
     if (!*options)
         return 0;
+    // GTK paints a black rectangle and a title bar here; a GL context for that costs 100 MB and a second.
+    g_setenv("GSK_RENDERER", "cairo", FALSE);
     if (!gtk_init_check())
         return fail({"there is no display to show anything on: start it in a Wayland session, or set WAYLAND_DISPLAY"}, 1);
     Viewer viewer(**options);

@@ -48,6 +48,7 @@ private:
 
     void screen_changed() { update_timer_.set(0); }
     void update();
+    void commit_with_window();
     void layout();
     void after_paint();
     [[nodiscard]] bool find_space();
@@ -95,7 +96,10 @@ DisplayCore::DisplayCore(SpiceOverlayDisplay *widget, SpiceSession *session, con
       update_timer_([this] { update(); }), screen_(statistics_),
       desktop_(
           session, GTK_WIDGET(widget), screen_, [this] { screen_changed(); },
-          [this] { g_signal_emit(widget_, guest_resized_signal, 0, desktop_.width(), desktop_.height()); }),
+          [this] {
+              commit_with_window();
+              g_signal_emit(widget_, guest_resized_signal, 0, desktop_.width(), desktop_.height());
+          }),
       input_(session, GTK_WIDGET(widget), [this] { return fit_in_widget(); })
 {
     if (codecs.empty())
@@ -147,7 +151,15 @@ void DisplayCore::map()
     after_paint_signal_.emplace(
         clock, "after-paint",
         G_CALLBACK(+[](GdkFrameClock *, gpointer d) { static_cast<DisplayCore *>(d)->after_paint(); }), this);
-    layout_pending_ = true; // the new subsurface becomes part of the window with the window's commit
+    commit_with_window();
+}
+
+/// A new subsurface becomes part of the window with the window's commit; and one that gets its first picture later is not
+/// repainted by Weston 10 before that either.
+void DisplayCore::commit_with_window()
+{
+    layout_pending_ = true;
+    gtk_widget_queue_allocate(GTK_WIDGET(widget_));
     gtk_widget_queue_draw(GTK_WIDGET(widget_));
 }
 
@@ -171,7 +183,7 @@ void DisplayCore::layout()
 
 void DisplayCore::after_paint()
 {
-    if (!layout_pending_)
+    if (!layout_pending_ || !parent_)
         return;
     layout_pending_ = false;
     wl_surface_commit(parent_); // GTK does not commit when nothing of its own has changed
