@@ -10,10 +10,10 @@ namespace spice_overlay {
 
 constexpr std::uint32_t fourcc_code(char a, char b, char c, char d)
 {
-    return static_cast<std::uint32_t>(static_cast<unsigned char>(a)) |
-           static_cast<std::uint32_t>(static_cast<unsigned char>(b)) << 8 |
-           static_cast<std::uint32_t>(static_cast<unsigned char>(c)) << 16 |
-           static_cast<std::uint32_t>(static_cast<unsigned char>(d)) << 24;
+    return static_cast<std::uint32_t>(static_cast<unsigned char>(a))
+           | static_cast<std::uint32_t>(static_cast<unsigned char>(b)) << 8
+           | static_cast<std::uint32_t>(static_cast<unsigned char>(c)) << 16
+           | static_cast<std::uint32_t>(static_cast<unsigned char>(d)) << 24;
 }
 
 // DRM_FORMAT_*, the formats that frames in shared memory come in.

@@ -73,8 +73,8 @@ Status check_sealed_memfd(int fd, std::size_t size)
     if (::fstatfs(fd, &filesystem) != 0 || filesystem.f_type != TMPFS_MAGIC)
         return Error{"memfd is not made of ordinary pages"};
     if (info.st_size < 0 || static_cast<std::uint64_t>(info.st_size) != size)
-        return Error{"memfd has " + std::to_string(info.st_size) + " bytes where " + std::to_string(size) +
-                     " were announced"};
+        return Error{"memfd has " + std::to_string(info.st_size) + " bytes where " + std::to_string(size)
+                     + " were announced"};
     return Success{};
 }
 

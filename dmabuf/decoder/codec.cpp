@@ -222,9 +222,9 @@ int VideoCodec::receive(const std::function<void(AVFrame &)> &sink)
 std::optional<Failure> VideoCodec::judge(bool key, int error)
 {
     if (too_large_)
-        return Failure{wire::Reason::kTooLarge, "picture larger than " + std::to_string(wire::kMaxCodedSide) +
-                                                    " pixels a side or " + std::to_string(wire::kMaxCodedArea) +
-                                                    " in all"};
+        return Failure{wire::Reason::kTooLarge, "picture larger than " + std::to_string(wire::kMaxCodedSide)
+                                                    + " pixels a side or " + std::to_string(wire::kMaxCodedArea)
+                                                    + " in all"};
     seen_key_ = seen_key_ || key;
     if (pictures_ > 0) {
         fruitless_ = 0;
@@ -245,8 +245,8 @@ std::optional<Failure> VideoCodec::judge(bool key, int error)
         return std::nullopt;
     if (starved_)
         return Failure{wire::Reason::kNoResources, "the stream needs more frames at once than there is memory for"};
-    return Failure{wire::Reason::kDecoderFailed, "no picture in " + std::to_string(kPatience) + " access units" +
-                                                     (error < 0 ? ": " + error_text(error) : std::string())};
+    return Failure{wire::Reason::kDecoderFailed, "no picture in " + std::to_string(kPatience) + " access units"
+                                                     + (error < 0 ? ": " + error_text(error) : std::string())};
 }
 
 void VideoCodec::drain(const std::function<void(AVFrame &)> &sink)
@@ -268,8 +268,8 @@ std::string list_codecs()
     std::string lines;
     for (std::uint16_t number = 1; codec_id(number) != AV_CODEC_ID_NONE; ++number) {
         if (const AVCodec *codec = find_decoder(number))
-            lines += std::to_string(number) + " " + std::to_string(wire::kMaxCodedSide) + " " +
-                     std::to_string(wire::kMaxCodedSide) + " " + codec->name + "\n";
+            lines += std::to_string(number) + " " + std::to_string(wire::kMaxCodedSide) + " "
+                     + std::to_string(wire::kMaxCodedSide) + " " + codec->name + "\n";
     }
     return lines;
 }

@@ -401,8 +401,8 @@ std::vector<std::uint8_t> open_message(const DecoderProcess::Config &config)
 Result<std::unique_ptr<DecoderProcess>> DecoderProcess::start(const Config &config, Listener &listener)
 {
     const auto &fourccs = config.fourccs;
-    if (fourccs.empty() || fourccs.size() > std::size(ipc::Open{}.fourccs) ||
-        std::find(fourccs.begin(), fourccs.end(), kFourccXrgb8888) == fourccs.end())
+    if (fourccs.empty() || fourccs.size() > std::size(ipc::Open{}.fourccs)
+        || std::find(fourccs.begin(), fourccs.end(), kFourccXrgb8888) == fourccs.end())
         return Error{"decoder needs one to three frame formats, XRGB8888 among them"};
     if (config.stream.extradata.size() > wire::kMaxExtradata)
         return Error{"extradata of " + std::to_string(config.stream.extradata.size()) + " bytes"};
@@ -426,8 +426,8 @@ Result<std::unique_ptr<DecoderProcess>> DecoderProcess::start(const Config &conf
     ::setsockopt(p->socket.get(), SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
 
     const std::vector<std::uint8_t> open = open_message(config);
-    if (::send(p->socket.get(), open.data(), open.size(), MSG_DONTWAIT | MSG_NOSIGNAL) !=
-        static_cast<ssize_t>(open.size()))
+    if (::send(p->socket.get(), open.data(), open.size(), MSG_DONTWAIT | MSG_NOSIGNAL)
+        != static_cast<ssize_t>(open.size()))
         return Error{std::string("cannot speak to the decoder: ") + std::strerror(errno)};
 
     static_assert(ipc::kSocketFd == 3 && ipc::kUnitsFd == 4);

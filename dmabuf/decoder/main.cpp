@@ -54,9 +54,9 @@ bool started_by_viewer()
     int type = 0;
     socklen_t size = sizeof type;
     struct stat units = {};
-    return ::getsockopt(spice_overlay::ipc::kSocketFd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 &&
-           type == SOCK_SEQPACKET && ::fstat(spice_overlay::ipc::kUnitsFd, &units) == 0 && S_ISREG(units.st_mode) &&
-           static_cast<std::uint64_t>(units.st_size) == spice_overlay::ipc::kUnitsSize;
+    return ::getsockopt(spice_overlay::ipc::kSocketFd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET
+           && ::fstat(spice_overlay::ipc::kUnitsFd, &units) == 0 && S_ISREG(units.st_mode)
+           && static_cast<std::uint64_t>(units.st_size) == spice_overlay::ipc::kUnitsSize;
 }
 
 } // namespace

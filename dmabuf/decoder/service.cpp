@@ -70,9 +70,9 @@ std::optional<Failure> Service::open()
     std::memcpy(&open_, bytes.data(), sizeof open_);
     if (open_.head.version != ipc::kVersion || open_.head.kind != ipc::Kind::kOpen)
         return Failure{wire::Reason::kDecoderFailed, "viewer and decoder are of different versions"};
-    if (open_.head.size != static_cast<std::size_t>(size) ||
-        open_.extradata_size != static_cast<std::size_t>(size) - sizeof open_ ||
-        open_.fourcc_count > std::size(open_.fourccs) || open_.threads == 0 || open_.threads > 64)
+    if (open_.head.size != static_cast<std::size_t>(size)
+        || open_.extradata_size != static_cast<std::size_t>(size) - sizeof open_
+        || open_.fourcc_count > std::size(open_.fourccs) || open_.threads == 0 || open_.threads > 64)
         return Failure{wire::Reason::kBadParameters, "the decoder was told nonsense"};
 
     auto memory = Mapping::map(units_fd_.get(), ipc::kUnitsSize, Mapping::Access::kRead);
@@ -106,9 +106,9 @@ bool Service::receive(bool wait)
         const ipc::Control &control = controls[static_cast<std::size_t>(i)];
         const msghdr &header = headers[static_cast<std::size_t>(i)].msg_hdr;
         const bool unit = control.head.kind == ipc::Kind::kUnit;
-        if (headers[static_cast<std::size_t>(i)].msg_len != sizeof control || (header.msg_flags & MSG_TRUNC) != 0 ||
-            control.head.version != ipc::kVersion || control.head.size != sizeof control ||
-            (!unit && control.head.kind != ipc::Kind::kNotice))
+        if (headers[static_cast<std::size_t>(i)].msg_len != sizeof control || (header.msg_flags & MSG_TRUNC) != 0
+            || control.head.version != ipc::kVersion || control.head.size != sizeof control
+            || (!unit && control.head.kind != ipc::Kind::kNotice))
             return false;
         pool_.viewer_done(control.released);
         if (control.epoch > epoch_) {
@@ -120,8 +120,8 @@ bool Service::receive(bool wait)
                 units_.push_back({0, 0, control.epoch, 0, false});
             continue;
         }
-        if (control.unit_size == 0 || control.unit_size > wire::kMaxAccessUnit ||
-            control.offset > ipc::kUnitsSize - control.unit_size)
+        if (control.unit_size == 0 || control.unit_size > wire::kMaxAccessUnit
+            || control.offset > ipc::kUnitsSize - control.unit_size)
             return false;
         units_.push_back(
             {control.offset, control.unit_size, control.epoch, control.pts, (control.flags & wire::kKey) != 0});

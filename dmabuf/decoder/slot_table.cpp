@@ -13,9 +13,9 @@ namespace {
 /// A whole rectangle of at least one pixel inside width x height.
 bool inside(const wire::Rect &rect, std::uint32_t width, std::uint32_t height)
 {
-    return rect.x >= 0 && rect.y >= 0 && rect.width > 0 && rect.height > 0 && rect.width <= width &&
-           rect.height <= height && static_cast<std::uint32_t>(rect.x) <= width - rect.width &&
-           static_cast<std::uint32_t>(rect.y) <= height - rect.height;
+    return rect.x >= 0 && rect.y >= 0 && rect.width > 0 && rect.height > 0 && rect.width <= width
+           && rect.height <= height && static_cast<std::uint32_t>(rect.x) <= width - rect.width
+           && static_cast<std::uint32_t>(rect.y) <= height - rect.height;
 }
 
 } // namespace

@@ -47,9 +47,9 @@ std::string contents(const std::string &path)
 bool same(const Driver::Picture &picture, const std::vector<std::uint8_t> &expected, std::size_t index)
 {
     const std::size_t size = picture.pixels.size();
-    return (index + 1) * size <= expected.size() &&
-           std::equal(picture.pixels.begin(), picture.pixels.end(),
-                      expected.begin() + static_cast<std::ptrdiff_t>(index * size));
+    return (index + 1) * size <= expected.size()
+           && std::equal(picture.pixels.begin(), picture.pixels.end(),
+                         expected.begin() + static_cast<std::ptrdiff_t>(index * size));
 }
 
 TEST(Slots, few_descriptors_serve_many_pictures)

@@ -39,16 +39,16 @@ const char *const kFfmpeg = "ffmpeg -nostdin -hide_banner -loglevel error -y ";
 
 bool can_encode(const std::string &encoder)
 {
-    return std::system("command -v ffprobe >/dev/null") == 0 &&
-           std::system(("ffmpeg -hide_banner -encoders 2>/dev/null | grep -q ' " + encoder + " '").c_str()) == 0;
+    return std::system("command -v ffprobe >/dev/null") == 0
+           && std::system(("ffmpeg -hide_banner -encoders 2>/dev/null | grep -q ' " + encoder + " '").c_str()) == 0;
 }
 
 Clip make_clip(const std::string &source, const std::string &options, int frames)
 {
     const std::filesystem::path folder = TEST_CLIPS;
     std::filesystem::create_directories(folder);
-    const std::string recipe = "-f lavfi -i " + in_quotes(source) + " -frames:v " + std::to_string(frames) + " " +
-                               options + " -bsf:v dump_extra";
+    const std::string recipe = "-f lavfi -i " + in_quotes(source) + " -frames:v " + std::to_string(frames) + " "
+                               + options + " -bsf:v dump_extra";
     const std::string name = std::to_string(std::hash<std::string>()(recipe));
     Clip clip;
     clip.path = (folder / (name + ".nut")).string();
@@ -61,8 +61,8 @@ Clip make_clip(const std::string &source, const std::string &options, int frames
 
     // NUT keeps packets as the encoder made them; the "data" muxer writes them one after the other.
     const std::string packets =
-        output_of("ffprobe -loglevel error -select_streams v -show_entries packet=pts_time,size,flags -of csv=p=0 " +
-                  in_quotes(clip.path));
+        output_of("ffprobe -loglevel error -select_streams v -show_entries packet=pts_time,size,flags -of csv=p=0 "
+                  + in_quotes(clip.path));
     const std::string bytes =
         output_of(std::string(kFfmpeg) + "-i " + in_quotes(clip.path) + " -map 0:v -c copy -f data -");
     std::istringstream lines(packets);
@@ -85,8 +85,9 @@ Clip make_clip(const std::string &source, const std::string &options, int frames
 
 std::vector<std::uint8_t> reference(const Clip &clip, const std::string &format, const std::string &options)
 {
-    const std::string bytes = output_of(std::string(kFfmpeg) + "-i " + in_quotes(clip.path) +
-                                        " -fps_mode passthrough -f rawvideo -pix_fmt " + format + " " + options + " -");
+    const std::string bytes =
+        output_of(std::string(kFfmpeg) + "-i " + in_quotes(clip.path) + " -fps_mode passthrough -f rawvideo -pix_fmt "
+                  + format + " " + options + " -");
     return {bytes.begin(), bytes.end()};
 }
 
