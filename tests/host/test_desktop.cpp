@@ -7,6 +7,13 @@
 
 using namespace spice_overlay::host;
 
+// fontconfig keeps what it has read about fonts until the end.
+extern "C" const char *__lsan_default_suppressions();
+extern "C" const char *__lsan_default_suppressions()
+{
+    return "leak:libfontconfig";
+}
+
 namespace {
 
 constexpr int kWidth = 320;
