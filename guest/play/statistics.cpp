@@ -68,15 +68,14 @@ std::string statistics_json(const Player &player)
         all.seeks += t.seeks;
         all.key_requests += t.key_requests;
         all.rejected.insert(all.rejected.end(), t.rejected.begin(), t.rejected.end());
-        streams += (streams.empty() ? "" : ",\n    ") + std::string("{") + quoted("file") + ": " + quoted(track.name())
+        streams += (streams.empty() ? "" : ", ") + std::string("{") + quoted("file") + ": " + quoted(track.name())
                    + ", " + quoted("codec") + ": " + quoted(wire::name(track.source().description().codec)) + ", "
                    + counters(t) + reasons(t) + "]}";
     }
-    return "{" + counters(all) + reasons(all) + "],\n  " + member("wire_bytes", player.counters().wire_bytes) + ", "
+    return "{" + counters(all) + reasons(all) + "], " + member("wire_bytes", player.counters().wire_bytes) + ", "
            + member("reconnects", player.counters().reconnects) + ", "
            + member("port_losses", player.counters().port_losses) + ", "
-           + member("protocol_errors", player.counters().protocol_errors) + ",\n  \"streams\": [\n    " + streams
-           + "]}\n";
+           + member("protocol_errors", player.counters().protocol_errors) + ", \"streams\": [" + streams + "]}\n";
 }
 
 Status write_file(const std::string &path, const std::string &text)

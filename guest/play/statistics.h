@@ -8,7 +8,7 @@
 
 namespace spice_overlay::play {
 
-/// What `--stats` writes at the end: one JSON object, described in the man page.
+/// What `--stats` writes at the end: one JSON object in one line, described in the man page.
 [[nodiscard]] std::string statistics_json(const Player &player);
 
 [[nodiscard]] Status write_file(const std::string &path, const std::string &text);

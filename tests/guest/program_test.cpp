@@ -531,7 +531,7 @@ TEST_F(PlayProgram, a_pty_serves_as_port_and_is_opened_again_when_it_was_replace
     client_.use(std::move(master));
     ASSERT_TRUE(client_.run_until(keep_asking(2)));
     ASSERT_TRUE(client_.run_until(units(before + 10)));
-    EXPECT_EQ(client_.units.back().stream, 2u);
+    EXPECT_GE(client_.units.back().stream, 2u);
 }
 
 TEST_F(PlayProgram, a_virtio_port_with_nobody_behind_it_causes_no_busy_loop)
