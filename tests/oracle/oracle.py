@@ -130,6 +130,12 @@ def deviation(pixels, bounds):
 
 def identify(pixels, mask, target, area, reference, candidates=None):
     """The number of the frame shown: from the burnt-in counters that are in full view, else the frame that fits best."""
+    return (likely_frames(pixels, mask, target, area, reference, candidates) or [None])[0]
+
+
+def likely_frames(pixels, mask, target, area, reference, candidates=None, most=4):
+    """Numbers of the frames that may be the one shown, likeliest first: one where burnt-in counters are in full view, else
+    at most `most` of those that fit best at sample points, since frames of real footage can be nearly alike."""
     x, y, width, height = target
     scale = (width / reference.width, height / reference.height)
     luma = np.zeros((height, width), np.float32)
@@ -139,19 +145,19 @@ def identify(pixels, mask, target, area, reference, candidates=None):
     seen = [read_counter(luma, valid, place, scale) for place in counter_places(reference.width, reference.height)]
     seen = {number for number in seen if number is not None and number < reference.count}
     if len(seen) == 1:
-        return seen.pop()
+        return list(seen)
     rows, columns = np.nonzero(mask)
-    if rows.size == 0:
-        return None
     pick = np.random.default_rng(1).permutation(rows.size)[:3000]
     rows, columns = rows[pick], columns[pick]
     source_y = np.clip(((rows + area[1] - y + 0.5) / scale[1]).astype(int), 0, reference.height - 1)
     source_x = np.clip(((columns + area[0] - x + 0.5) / scale[0]).astype(int), 0, reference.width - 1)
     shown = luma_of(pixels[rows, columns], reference)
-    numbers = list(range(reference.count) if candidates is None else candidates)
+    numbers = np.arange(reference.count) if candidates is None else np.array(list(candidates))
     offsets = source_y * reference.width + source_x
+    if not numbers.size or not offsets.size:
+        return []
     errors = [np.abs(reference.data[number, offsets].astype(np.float32) - shown).mean() for number in numbers]
-    return numbers[int(np.argmin(errors))] if errors else None
+    return [int(number) for number in numbers[np.argsort(errors)[:most]]]
 
 
 def inside_display(target, shape):
@@ -193,23 +199,27 @@ def _judge_video(verdict, pixels, mask, video, area):
         verdict.clip_mismatch_pixels += int(wrong.sum())
         return
     reference = video.reference
-    number = identify(pixels, mask, video.target, area, reference, video.frames)
+    scaled = tuple(video.target[2:]) != (reference.width, reference.height)
+    tolerance = SCALED_TOLERANCE if scaled else TOLERANCE
+    number, off = None, np.full(mask.shape, 255.0) * mask
+    for likely in likely_frames(pixels, mask, video.target, area, reference, video.frames):
+        likely_off = deviation(pixels, picture_bounds(reference, likely, video.target, area)) * mask
+        if number is None or (likely_off > tolerance).sum() < (off > tolerance).sum():
+            number, off = likely, likely_off
     verdict.frames[video.index] = number
     if video.frames is not None and number not in video.frames:
         verdict.notes.append(f"stream {video.index} shows frame {number}, not one of {min(video.frames)}..{max(video.frames)}")
         verdict.clip_mismatch_pixels += int(mask.sum())
         return
-    scaled = tuple(video.target[2:]) != (reference.width, reference.height)
-    off = deviation(pixels, picture_bounds(reference, number, video.target, area)) * mask
-    if not reference.whole and (off > SCALED_TOLERANCE).sum() > mask.sum() / 2:
+    if not reference.whole and (off > tolerance).sum() > mask.sum() / 2:
         verdict.uncompared_pixels += int(mask.sum())
         verdict.frames[video.index] = None
         verdict.clip_mismatch_pixels += int((same_colour(pixels, video.placeholder) & mask).sum())
         return
-    wrong = off > (SCALED_TOLERANCE if scaled else TOLERANCE)
+    wrong = off > tolerance
     if wrong.any():
         free = picture_bounds(reference, number, video.target, area, outside_samples=True)
-        edge = wrong & (deviation(pixels, free) <= (SCALED_TOLERANCE if scaled else TOLERANCE))
+        edge = wrong & (deviation(pixels, free) <= tolerance)
         verdict.edge_filter_pixels += int(edge.sum())
         wrong &= ~edge
         off[edge] = 0
