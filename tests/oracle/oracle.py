@@ -16,8 +16,10 @@ import numpy as np
 
 from clips import counter_places, read_counter
 
-TOLERANCE = 3         # of 255, on each of R, G and B: rounding of the conversion
-SCALED_TOLERANCE = 6  # the same, when a filter has worked on top
+# Of 255, on each of R, G and B. Compositors take 127.5 for the middle of chroma (1 in B), filter it with weights of 8 bits
+# (one level, 2 in B), and round.
+TOLERANCE = 4
+SCALED_TOLERANCE = 6  # when a filter has worked on Y as well
 
 
 @dataclasses.dataclass
