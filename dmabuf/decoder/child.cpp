@@ -29,6 +29,7 @@ std::vector<std::string> child_environment()
 std::vector<char *> pointers(std::vector<std::string> &strings)
 {
     std::vector<char *> list;
+    list.reserve(strings.size() + 1);
     for (std::string &string : strings)
         list.push_back(string.data());
     list.push_back(nullptr);

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <limits>
@@ -24,13 +25,15 @@ namespace {
 constexpr std::size_t kUnitsKept = 4u << 20; ///< bytes; pages beyond are given back when no unit is left
 constexpr unsigned kBatch = 16;              ///< messages read by one system call
 constexpr unsigned kBatchesPerDispatch = 4;  ///< then the caller's other work has its turn
-constexpr unsigned kReleaseBatch = 2; ///< releases that wait for a unit to travel with; below the least ipc::max_held()
+/// Slots on their way back of which a decoder at work is told before a unit follows. Below the least ipc::max_held(), at
+/// which it waits for them.
+constexpr int kReleaseBatch = 2;
 constexpr std::uint64_t kFramesPerUnit = 8; ///< a VP9 superframe holds as many
 
 /// One received packet, its descriptors already owned.
 struct Packet {
-    alignas(
-        8) std::array<std::uint8_t, ipc::kMaxReply + 1> bytes; ///< one more than any message, to see that it is longer
+    /// One more than any message, to see that it is longer.
+    alignas(8) std::array<std::uint8_t, ipc::kMaxReply + 1> bytes;
     std::size_t size = 0;
     std::vector<UniqueFd> fds;
     bool truncated = false;
@@ -128,6 +131,7 @@ struct DecoderProcess::Private {
     std::uint64_t released = 0; ///< not told to the decoder yet
     bool notice_due = false;    ///< something is to be said although no unit follows
     bool drain_due = false;
+    bool draining = false; ///< no unit since the drain
     bool failed = false;
     std::uint64_t units_sent = 0;
     std::uint64_t frames_seen = 0;
@@ -135,6 +139,7 @@ struct DecoderProcess::Private {
     std::int64_t max_pts = std::numeric_limits<std::int64_t>::min();
 
     bool transmit(ipc::Control &control);
+    void give_back(std::uint32_t slot);
     void send_notice();
     void end(wire::Reason reason, const std::string &why);
     void end_by_itself();
@@ -192,6 +197,7 @@ bool DecoderProcess::send(const wire::AccessUnit &unit)
         p.places.undo_put();
         return false;
     }
+    p.draining = false;
     ++p.units_sent;
     p.min_pts = std::min(p.min_pts, unit.pts);
     p.max_pts = std::max(p.max_pts, unit.pts);
@@ -203,9 +209,16 @@ void DecoderProcess::release(std::uint32_t slot)
     Private &p = *p_;
     if (!p.slots.release(slot))
         return;
-    p.released |= std::uint64_t{1} << slot;
-    if (!p.failed && __builtin_popcountll(p.released) >= static_cast<int>(kReleaseBatch))
-        p.send_notice();
+    p.give_back(slot);
+}
+
+/// A decoder without work does not wait for slots: it is told with the next unit, and not woken before.
+void DecoderProcess::Private::give_back(std::uint32_t slot)
+{
+    released |= std::uint64_t{1} << slot;
+    const bool at_work = places.units() > 0 || draining;
+    if (!failed && at_work && std::popcount(released) >= kReleaseBatch)
+        send_notice();
 }
 
 void DecoderProcess::flush(std::uint32_t epoch)
@@ -223,6 +236,7 @@ void DecoderProcess::flush(std::uint32_t epoch)
 void DecoderProcess::drain()
 {
     p_->drain_due = true;
+    p_->draining = true;
     if (!p_->failed)
         p_->send_notice();
 }
@@ -345,8 +359,7 @@ Status DecoderProcess::Private::handle_frame(const ipc::Frame &message)
         return status;
     if (message.epoch < epoch || failed) {
         slots.release(message.slot);
-        released |= std::uint64_t{1} << message.slot;
-        notice_due = true;
+        give_back(message.slot);
         return Success{};
     }
     listener.frame({message.slot, message.epoch, message.pts, message.decode_ns, message.crop});

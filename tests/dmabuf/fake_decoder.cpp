@@ -322,9 +322,9 @@ const std::map<std::string, std::function<void()>> kBehaviours = {
          while (hear(false).epoch != 1) {
          }
          say(frame(0)); // decoded before the flush was heard
-         while ((hear(false).released & 1) == 0) {
-         }
          const ipc::Control unit = hear(true);
+         if ((unit.released & 1) == 0)
+             return;
          ipc::Frame m = frame(1);
          m.epoch = unit.epoch;
          m.pts = unit.pts;

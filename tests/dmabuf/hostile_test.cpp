@@ -115,7 +115,7 @@ TEST(DecoderProcess, frame_of_an_old_epoch_is_dropped_and_its_slot_goes_back)
     ASSERT_TRUE(driver.wait([&] { return driver.buffers == 2; }, kDeadline));
     driver.decoder->flush(1);
     driver.epoch = 1;
-    // The fake sends the stale frame, and waits for its slot before it looks at this unit.
+    // The fake sends the stale frame; it answers the next unit only if its slot comes back with it.
     ASSERT_FALSE(driver.wait([&] { return !driver.pictures.empty(); }, std::chrono::milliseconds(100)))
         << "stale frame was shown";
     ASSERT_TRUE(driver.feed({{4}, 2000, true}));
