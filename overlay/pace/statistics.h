@@ -16,6 +16,7 @@ public:
         std::int64_t step = std::clamp<std::int64_t>(ns / kStep, 0, std::int64_t{kSteps} - 1);
         ++counts_[static_cast<std::size_t>(step)];
         ++total_;
+        largest_ = std::max(largest_, static_cast<std::size_t>(step));
     }
 
     [[nodiscard]] std::uint64_t count() const { return total_; }
@@ -25,7 +26,7 @@ public:
     {
         auto wanted = static_cast<std::uint64_t>(static_cast<double>(total_) * percent / 100);
         std::uint64_t seen = 0;
-        for (std::size_t i = 0; i < kSteps; ++i) {
+        for (std::size_t i = 0; i <= largest_; ++i) {
             seen += counts_[i];
             if (seen > wanted || (seen == total_ && total_))
                 return (static_cast<double>(i) + 0.5) * kStep / 1e6;
@@ -38,6 +39,7 @@ private:
     static constexpr std::size_t kSteps = 10'000;
     std::array<std::uint32_t, kSteps> counts_{};
     std::uint64_t total_ = 0;
+    std::size_t largest_ = 0; ///< last step in use
 };
 
 /// What the redirection has done since it began; all streams together.

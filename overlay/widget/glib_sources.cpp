@@ -3,6 +3,7 @@
 
 #include <glib-unix.h>
 
+#include <algorithm>
 #include <ctime>
 
 namespace spice_overlay {
@@ -16,19 +17,37 @@ std::int64_t monotonic_now()
 
 struct MainTimer::Source {
     GSource base;
+    std::int64_t at; ///< us of CLOCK_MONOTONIC; negative: never
     std::function<void()> *callback;
+
+    static Source *of(GSource *source) { return reinterpret_cast<Source *>(source); }
+
+    static gboolean prepare(GSource *source, int *timeout)
+    {
+        *timeout = -1;
+        std::int64_t at = of(source)->at;
+        if (at < 0)
+            return FALSE;
+        std::int64_t left = at - g_source_get_time(source);
+        if (left > 0)
+            *timeout = static_cast<int>(std::min<std::int64_t>((left + 999) / 1000, G_MAXINT));
+        return left <= 0;
+    }
+    static gboolean check(GSource *source) { return of(source)->at >= 0 && of(source)->at <= g_source_get_time(source); }
+    static gboolean dispatch(GSource *source, GSourceFunc, gpointer)
+    {
+        of(source)->at = -1;
+        (*of(source)->callback)();
+        return G_SOURCE_CONTINUE;
+    }
+    static void finalize(GSource *source) { delete of(source)->callback; }
 };
 
 MainTimer::MainTimer(std::function<void()> callback)
 {
-    static GSourceFuncs funcs = {nullptr, nullptr,
-                                 [](GSource *source, GSourceFunc, gpointer) -> gboolean {
-                                     g_source_set_ready_time(source, -1);
-                                     (*reinterpret_cast<Source *>(source)->callback)();
-                                     return G_SOURCE_CONTINUE;
-                                 },
-                                 [](GSource *source) { delete reinterpret_cast<Source *>(source)->callback; }, nullptr, nullptr};
+    static GSourceFuncs funcs = {Source::prepare, Source::check, Source::dispatch, Source::finalize, nullptr, nullptr};
     source_ = reinterpret_cast<Source *>(g_source_new(&funcs, sizeof(Source)));
+    source_->at = -1;
     source_->callback = new std::function<void()>(std::move(callback));
     g_source_attach(&source_->base, nullptr);
 }
@@ -39,10 +58,11 @@ MainTimer::~MainTimer()
     g_source_unref(&source_->base);
 }
 
+// Not g_source_set_ready_time(): that wakes the main loop once more, each time.
 void MainTimer::set(std::int64_t at)
 {
     // GLib keeps time in whole microseconds: rounded up, so that what was waited for is due when the callback runs.
-    g_source_set_ready_time(&source_->base, at < 0 ? -1 : (at + 999) / 1000);
+    source_->at = at < 0 ? -1 : (at + 999) / 1000;
 }
 
 FdWatch::FdWatch(int fd, std::function<void()> callback)

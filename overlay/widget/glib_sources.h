@@ -9,7 +9,8 @@
 
 namespace spice_overlay {
 
-/// A timer of the default main context that costs nothing to set again. The callback may set it, not destroy it.
+/// A timer of the default main context that costs nothing to set again. Main thread: set() from elsewhere would not wake
+/// the loop. The callback may set it, not destroy it.
 class MainTimer {
 public:
     explicit MainTimer(std::function<void()> callback);

@@ -92,7 +92,7 @@ void GuestDesktop::set_picture(const Picture &picture)
 {
     bool resized = picture.width != picture_.width || picture.height != picture_.height;
     picture_ = picture;
-    screen_.set_picture(picture);
+    screen_.set_picture(picture, monotonic_now());
     if (resized)
         resized_();
     changed_();

@@ -24,10 +24,13 @@ void Screen::detach()
     scene_.reset();
 }
 
-void Screen::set_picture(const Picture &picture)
+void Screen::set_picture(const Picture &picture, std::int64_t now)
 {
     picture_ = picture;
     sync_.set_live(picture);
+    for (const auto &[id, stream] : streams_)
+        if (stream.geometry)
+            sync_.geometry(id, VideoGeometry(*stream.geometry, picture.bounds()), now);
     dirty_ = true;
 }
 
@@ -48,7 +51,7 @@ Fit Screen::fit() const
 
 void Screen::add_stream(std::uint32_t stream, std::uint16_t rotation, VideoSurface::Listener &listener)
 {
-    streams_[stream] = {rotation, &listener, nullptr};
+    streams_[stream] = {rotation, &listener, nullptr, {}};
     if (scene_)
         scene_->add(stream, rotation, listener);
     dirty_ = true;
@@ -63,8 +66,11 @@ void Screen::remove_stream(std::uint32_t stream)
 
 void Screen::geometry(std::uint32_t stream, const wire::Geometry &geometry, std::int64_t now)
 {
-    if (streams_.contains(stream))
-        sync_.geometry(stream, VideoGeometry(geometry, picture_.bounds()), now);
+    auto it = streams_.find(stream);
+    if (it == streams_.end())
+        return;
+    it->second.geometry = geometry;
+    sync_.geometry(stream, VideoGeometry(geometry, picture_.bounds()), now);
 }
 
 void Screen::show(std::uint32_t id, VideoFramePtr frame)

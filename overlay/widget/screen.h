@@ -22,7 +22,7 @@ public:
     [[nodiscard]] bool attached() const { return scene_ != nullptr; }
 
     /// SPICE's picture; null pixels: none. It stays valid until the next call.
-    void set_picture(const Picture &picture);
+    void set_picture(const Picture &picture, std::int64_t now);
     void damaged(const GuestRect &rect, std::int64_t now) { sync_.damaged(rect, now); }
     /// The space for the display, logical pixels of the window.
     /// Returns whether it is another than before.
@@ -51,6 +51,7 @@ private:
         std::uint16_t rotation = 0;
         VideoSurface::Listener *listener = nullptr;
         VideoFramePtr newest; ///< to show again on a new window
+        std::optional<wire::Geometry> geometry; ///< to clip again to another picture
     };
     [[nodiscard]] Plan plan() const;
 
