@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Plays a video redirected over SPICE and shows it: on the Wayland session where there is one, else on headless Weston, with
-pictures of every step of the scene, and figures."""
+"""Plays a video redirected over SPICE and shows it: on the Wayland session where there is one, else on headless
+Weston, with pictures of every step of the scene, and figures."""
 
 import argparse
 import json
@@ -37,10 +37,22 @@ class Unusable(Exception):
 
 def arguments():
     parser = argparse.ArgumentParser(prog="./run demo", description=__doc__)
-    parser.add_argument("video", nargs="?", metavar="VIDEO", help="any file with a video in it (default: real footage from a Debian package)")
+    parser.add_argument(
+        "video",
+        nargs="?",
+        metavar="VIDEO",
+        help="any file with a video in it (default: real footage from a Debian package)",
+    )
     parser.add_argument("--headless", action="store_true", help="headless Weston even where there is a Wayland session")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("demo-out"), help="where pictures and figures go (default: demo-out)")
-    parser.add_argument("--scene", type=pathlib.Path, default=DEFAULT_SCENE, help="what the desktop does (docs/scenes.md)")
+    parser.add_argument(
+        "--out",
+        type=pathlib.Path,
+        default=pathlib.Path("demo-out"),
+        help="where pictures and figures go (default: demo-out)",
+    )
+    parser.add_argument(
+        "--scene", type=pathlib.Path, default=DEFAULT_SCENE, help="what the desktop does (docs/scenes.md)"
+    )
     parser.add_argument("--renderer", choices=["gl", "pixman"], default="gl", help="of headless Weston (default: gl)")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -49,7 +61,9 @@ def arguments():
     if options.video is None:
         options.video = next((path for path in DEFAULT_VIDEOS if pathlib.Path(path).exists()), None)
         if options.video is None:
-            raise Unusable("no default video is installed (apt-get install forensics-samples-files), and none was given")
+            raise Unusable(
+                "no default video is installed (apt-get install forensics-samples-files), and none was given"
+            )
     options.video = pathlib.Path(options.video)
     if not options.video.is_file():
         raise Unusable(f"{options.video}: no such file")
@@ -57,18 +71,22 @@ def arguments():
 
 
 def fit(scene_text, index, size):
-    """The scene with the video's window and its resizes in the picture's own shape, and never larger than the picture."""
+    """The scene with the video's window and its resizes in the picture's own shape, and never larger than the
+    picture."""
     name = None
     lines = []
 
     def fitted(width, height):
         factor = min(width / size[0], height / size[1], 1)
         return f"{max(2, round(size[0] * factor))} {max(2, round(size[1] * factor))}"
+
     for line in scene_text.splitlines():
         words = line.split()
         if len(words) > 6 and words[:2] == ["video", str(index)]:
             name = words[2]
-            line = re.sub(r"^(\s*video \S+ \S+ \S+ \S+) (\d+) (\d+)", lambda m: f"{m[1]} {fitted(int(m[2]), int(m[3]))}", line)
+            line = re.sub(
+                r"^(\s*video \S+ \S+ \S+ \S+) (\d+) (\d+)", lambda m: f"{m[1]} {fitted(int(m[2]), int(m[3]))}", line
+            )
         elif name and words[:2] == ["resize", name]:
             line = re.sub(r"^(\s*resize \S+) (\d+) (\d+)", lambda m: f"{m[1]} {fitted(int(m[2]), int(m[3]))}", line)
         lines.append(line)
@@ -92,10 +110,37 @@ def prepare(options, folder, loop):
             continue
         smaller = folder / f"film-{index}.webm"
         source = SECOND_VIDEO if str(options.video) in DEFAULT_VIDEOS and SECOND_VIDEO.exists() else options.video
-        done = subprocess.run(["ffmpeg", "-v", "error", "-y", "-t", "10", "-i", str(source), "-map", "0:v:0", "-vf",
-                               f"scale={width // 2 * 2}:{height // 2 * 2}:out_color_matrix=smpte170m,"
-                               "setparams=colorspace=smpte170m:color_primaries=smpte170m:color_trc=smpte170m", "-pix_fmt", "yuv420p", "-c:v", "libvpx", "-deadline", "realtime",
-                               "-cpu-used", "8", "-b:v", "2M", str(smaller)], capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            [
+                "ffmpeg",
+                "-v",
+                "error",
+                "-y",
+                "-t",
+                "10",
+                "-i",
+                str(source),
+                "-map",
+                "0:v:0",
+                "-vf",
+                f"scale={width // 2 * 2}:{height // 2 * 2}:out_color_matrix=smpte170m,"
+                "setparams=colorspace=smpte170m:color_primaries=smpte170m:color_trc=smpte170m",
+                "-pix_fmt",
+                "yuv420p",
+                "-c:v",
+                "libvpx",
+                "-deadline",
+                "realtime",
+                "-cpu-used",
+                "8",
+                "-b:v",
+                "2M",
+                str(smaller),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
         if done.returncode != 0:
             raise Unusable(f"{options.video}: ffmpeg cannot read it: {done.stderr.strip().splitlines()[-1:]}")
         videos.append(smaller)
@@ -108,7 +153,9 @@ def on_the_session(options):
         host = staging.Host(stage, scene, controlled=False)
         staging.start_play(stage, host, videos, "--loop")
         print(f"{options.video} plays in the guest; close the viewer's window to end the demo")
-        viewer = stage.start("viewer", ["spice-overlay-viewer", host.uri, "--decoder", stage.program("spice-overlay-decoder")])
+        viewer = stage.start(
+            "viewer", ["spice-overlay-viewer", host.uri, "--decoder", stage.program("spice-overlay-decoder")]
+        )
         while viewer.alive:
             if not host.process.alive:
                 raise staging.Failure(f"the host ended: {host.process.tail()}")
@@ -128,7 +175,9 @@ def contact_sheet(steps, path, columns=3, width=560):
         x, y = 12 + number % columns * cell[0], 12 + number // columns * cell[1]
         sheet.paste(Image.fromarray(step.shot.copy()).resize((width, height), Image.LANCZOS), (x, y))
         mark = "" if step.verdict.clean else "   WRONG"
-        draw.text((x + 2, y + height + 4), f"{number + 1}. {step.name.replace('-', ' ')}{mark}", (235, 235, 235), font=font)
+        draw.text(
+            (x + 2, y + height + 4), f"{number + 1}. {step.name.replace('-', ' ')}{mark}", (235, 235, 235), font=font
+        )
     sheet.save(path, optimize=True)
 
 
@@ -136,8 +185,9 @@ def headless(options):
     options.out.mkdir(parents=True, exist_ok=True)
     for old in options.out.glob("[0-9][0-9]-*.png"):
         old.unlink()
-    with tempfile.TemporaryDirectory(prefix="spice-overlay-demo-") as cache, \
-            staging.Stage(options.build, options.out / "logs") as stage:
+    with tempfile.TemporaryDirectory(prefix="spice-overlay-demo-") as cache, staging.Stage(
+        options.build, options.out / "logs"
+    ) as stage:
         print(f"Video: {options.video}\nReading it with ffmpeg, to compare with later ...", flush=True)
         scene, videos, size = prepare(options, stage.run_dir, loop=False)
         references = {}
@@ -156,11 +206,15 @@ def headless(options):
             steps.append(step)
             Image.fromarray(step.shot.copy()).save(options.out / f"{len(steps):02}-{step.name}.png")
             verdict = step.verdict
-            shown = ", ".join(f"stream {index} frame {number}" for index, number in verdict.frames.items()) or "no video in view"
-            print(f"  {len(steps):2}. {step.name:32} {'every pixel right' if verdict.clean else 'WRONG: ' + '; '.join(verdict.notes)}"
-                  f" ({shown})", flush=True)
+            shown = (
+                ", ".join(f"stream {index} frame {number}" for index, number in verdict.frames.items())
+                or "no video in view"
+            )
+            judgement = "every pixel right" if verdict.clean else "WRONG: " + "; ".join(verdict.notes)
+            print(f"  {len(steps):2}. {step.name:32} {judgement} ({shown})", flush=True)
             if not viewer.process.alive:
                 raise staging.Failure(f"the viewer died: {viewer.process.tail()}")
+
         rehearsal.perform(weston, host, references, on_step, seconds=300)
         if not steps:
             raise Unusable(f"{options.scene}: no 'step' in it, so there is nothing to take pictures of")
@@ -176,8 +230,16 @@ def headless(options):
     return 0 if all(step.verdict.clean for step in steps) else 1
 
 
-VIEWER_KEYS = ["frames_presented", "frames_dropped_late", "transport", "placements", "geometry_transactions", "wire_bytes", "bitstream_bytes",
-               "latency_ms"]
+VIEWER_KEYS = [
+    "frames_presented",
+    "frames_dropped_late",
+    "transport",
+    "placements",
+    "geometry_transactions",
+    "wire_bytes",
+    "bitstream_bytes",
+    "latency_ms",
+]
 
 
 def summarise(options, steps, weston, viewer_stats, play_stats, mapped):
@@ -212,6 +274,7 @@ def print_table(summary):
         if isinstance(value, float):
             return f"{value:.2f}"
         return f"{value:,}" if isinstance(value, int) else str(value)
+
     for key, value in summary.items():
         print(f"  {key.replace('_', ' '):26} {text(value)}")
 

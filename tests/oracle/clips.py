@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Test clips whose every region tells frames and places apart, their burnt-in frame counter, and reference decodes by the
-ffmpeg program. Shares no code with the programs under test."""
+"""Test clips whose every region tells frames and places apart, their burnt-in frame counter, and reference decodes
+by the ffmpeg program. Shares no code with the programs under test."""
 
 import hashlib
 import json
@@ -33,8 +33,8 @@ def counter_places(width, height):
 
 
 def read_counter(luma, valid, place, scale=(1.0, 1.0)):
-    """The frame number in `luma` (2-D, screen pixels of the picture's target) at `place` (picture pixels), or None when it is not
-    wholly inside `valid` or its check sum is wrong. `scale`: screen pixels per picture pixel."""
+    """The frame number in `luma` (2-D, screen pixels of the picture's target) at `place` (picture pixels), or None
+    when it is not wholly inside `valid` or its check sum is wrong. `scale`: screen pixels per picture pixel."""
     number = 0
     for bit in range(BITS):
         x = (place[0] + (bit + 0.5) * BLOCK) * scale[0]
@@ -52,15 +52,18 @@ def _texture(width, height, seed):
     """Detail in which a shift of one pixel in any direction changes nearly every pixel."""
     random = np.random.default_rng(seed)
     fine = random.integers(-28, 29, (height, width))
-    coarse = np.kron(random.integers(-24, 25, (height // 16 + 1, width // 16 + 1)), np.ones((16, 16), int))[:height, :width]
+    coarse = np.kron(random.integers(-24, 25, (height // 16 + 1, width // 16 + 1)), np.ones((16, 16), int))[
+        :height, :width
+    ]
     return fine + coarse
 
 
 def frames(width, height, count, seed):
-    """Yields (y, u, v) of each frame. Luma stays in 40 ... 215: black, white and flat test colours never occur in it."""
+    """Yields (y, u, v) of each frame. Luma stays in 40 ... 215: black, white and flat test colours never occur in
+    it."""
     texture = _texture(width, height, seed)
     ys, xs = np.mgrid[0:height, 0:width]
-    cys, cxs = np.mgrid[0:height // 2, 0:width // 2]
+    cys, cxs = np.mgrid[0 : height // 2, 0 : width // 2]
     places = counter_places(width, height)
     for n in range(count):
         shade = 128 + 30 * np.sin((xs + 3 * n) / 37 + seed) + 22 * np.cos((ys - 2 * n) / 29)
@@ -68,9 +71,11 @@ def frames(width, height, count, seed):
         u = (128 + 46 * np.sin(cxs / 61 + n / 23 + seed)).astype(np.uint8)
         v = (128 + 46 * np.cos(cys / 47 - n / 31 + seed)).astype(np.uint8)
         number = n << 8 | _check_bits(n)
-        strip = np.kron([[BRIGHT if number >> (BITS - 1 - bit) & 1 else DARK for bit in range(BITS)]], np.ones((BLOCK, BLOCK)))
+        strip = np.kron(
+            [[BRIGHT if number >> (BITS - 1 - bit) & 1 else DARK for bit in range(BITS)]], np.ones((BLOCK, BLOCK))
+        )
         for px, py in places:
-            y[py:py + BLOCK, px:px + strip.shape[1]] = strip
+            y[py : py + BLOCK, px : px + strip.shape[1]] = strip
         yield y, u, v
 
 
@@ -90,8 +95,29 @@ def make(folder, width, height, count=240, fps=30, seed=1, codec="h264", suffix=
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name("unfinished-" + path.name)
     ffmpeg = subprocess.Popen(
-        ["ffmpeg", "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}", "-r", str(fps),
-         "-i", "-", *ENCODERS[codec], *options, "-pix_fmt", "yuv420p", str(unfinished)], stdin=subprocess.PIPE)
+        [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-y",
+            "-f",
+            "rawvideo",
+            "-pix_fmt",
+            "yuv420p",
+            "-s",
+            f"{width}x{height}",
+            "-r",
+            str(fps),
+            "-i",
+            "-",
+            *ENCODERS[codec],
+            *options,
+            "-pix_fmt",
+            "yuv420p",
+            str(unfinished),
+        ],
+        stdin=subprocess.PIPE,
+    )
     for planes in frames(width, height, count, seed):
         for plane in planes:
             ffmpeg.stdin.write(plane.tobytes())
@@ -105,8 +131,12 @@ def make(folder, width, height, count=240, fps=30, seed=1, codec="h264", suffix=
 def probe(video):
     """What ffprobe says of the first video stream of a file."""
     try:
-        done = subprocess.run(["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_streams", "-of", "json", str(video)],
-                              capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_streams", "-of", "json", str(video)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
     except FileNotFoundError:
         raise BadVideo("ffprobe is not installed: apt-get install ffmpeg") from None
     streams = json.loads(done.stdout or "{}").get("streams", [])
@@ -117,8 +147,8 @@ def probe(video):
 
 
 class Reference:
-    """Every frame of a video as the ffmpeg program decodes it: 8-bit 4:2:0 planes, and how they become colours. Of a long video the
-    first `max_bytes` of decoded frames; `whole` says whether that is all."""
+    """Every frame of a video as the ffmpeg program decodes it: 8-bit 4:2:0 planes, and how they become colours. Of a
+    long video the first `max_bytes` of decoded frames; `whole` says whether that is all."""
 
     def __init__(self, video, folder, max_bytes=4 << 30):
         self.path = pathlib.Path(video)
@@ -130,7 +160,9 @@ class Reference:
         self.full_range = info.get("color_range") == "pc" or info.get("pix_fmt", "").startswith("yuvj")
         self.chroma = ((self.width + 1) // 2, (self.height + 1) // 2)
         self.frame_bytes = self.width * self.height + 2 * self.chroma[0] * self.chroma[1]
-        key = hashlib.sha256(f"{self.path.resolve()} {self.path.stat().st_size} {self.path.stat().st_mtime_ns} {max_bytes}".encode())
+        key = hashlib.sha256(
+            f"{self.path.resolve()} {self.path.stat().st_size} {self.path.stat().st_mtime_ns} {max_bytes}".encode()
+        )
         raw = pathlib.Path(folder) / f"reference-{key.hexdigest()[:16]}.yuv"
         if not raw.exists():
             self._decode(raw, max(1, max_bytes // self.frame_bytes))
@@ -139,15 +171,38 @@ class Reference:
         if self.count == 0:
             raise BadVideo(f"{self.path}: ffmpeg decodes no frame of it")
         self.whole = self.count < max_bytes // self.frame_bytes
-        self.data = data[:self.count * self.frame_bytes].reshape(self.count, self.frame_bytes)
+        self.data = data[: self.count * self.frame_bytes].reshape(self.count, self.frame_bytes)
 
     def _decode(self, raw, limit):
         raw.parent.mkdir(parents=True, exist_ok=True)
         unfinished = raw.with_name("unfinished-" + raw.name)
         # Passthrough: every decoded frame once, as it is. Range and matrix stay the video's own.
         pixels = "yuvj420p" if self.full_range else "yuv420p"
-        done = subprocess.run(["ffmpeg", "-v", "error", "-y", "-noautorotate", "-i", str(self.path), "-map", "0:v:0", "-fps_mode", "passthrough",
-                               "-frames:v", str(limit), "-pix_fmt", pixels, "-f", "rawvideo", str(unfinished)], capture_output=True, text=True, timeout=600)
+        done = subprocess.run(
+            [
+                "ffmpeg",
+                "-v",
+                "error",
+                "-y",
+                "-noautorotate",
+                "-i",
+                str(self.path),
+                "-map",
+                "0:v:0",
+                "-fps_mode",
+                "passthrough",
+                "-frames:v",
+                str(limit),
+                "-pix_fmt",
+                pixels,
+                "-f",
+                "rawvideo",
+                str(unfinished),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
         if not unfinished.exists() or unfinished.stat().st_size < self.frame_bytes:
             raise BadVideo(f"{self.path}: ffmpeg decodes no frame of it ({done.stderr.strip()[-200:]})")
         unfinished.rename(raw)
@@ -156,5 +211,8 @@ class Reference:
         """(y, u, v) of frame `number`."""
         row = self.data[number]
         luma, (cw, ch) = self.width * self.height, self.chroma
-        return (row[:luma].reshape(self.height, self.width), row[luma:luma + cw * ch].reshape(ch, cw),
-                row[luma + cw * ch:].reshape(ch, cw))
+        return (
+            row[:luma].reshape(self.height, self.width),
+            row[luma : luma + cw * ch].reshape(ch, cw),
+            row[luma + cw * ch :].reshape(ch, cw),
+        )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Judges one screenshot of a desktop in motion, whatever the moment it was taken: where the video window and the window that
-crosses it stand is found in the picture itself, by colours that occur nowhere else, and from there every pixel that
-belongs to the video is known."""
+"""Judges one screenshot of a desktop in motion, whatever the moment it was taken: where the video window and the
+window that crosses it stand is found in the picture itself, by colours that occur nowhere else, and from there every
+pixel that belongs to the video is known."""
 
 import dataclasses
 
@@ -9,30 +9,32 @@ import numpy as np
 
 import oracle
 
-FRAME_WIDTH = 4   # of a video window's frame around the video, pixels
+FRAME_WIDTH = 4  # of a video window's frame around the video, pixels
 TITLE_HEIGHT = 24
 
 
 @dataclasses.dataclass
 class Look:
-    """What the moving things look like. Colours are (r, g, b); the crossing window lies above the video window always."""
+    """What the moving things look like. Colours are (r, g, b); the crossing window lies above the video window
+    always."""
+
     frame: tuple
     placeholder: tuple
     crosser_colour: tuple
     crosser: np.ndarray  # its picture, (height, width, 3)
-    forbidden: tuple     # colours of what lies behind the desktop: they occur nowhere on it
+    forbidden: tuple  # colours of what lies behind the desktop: they occur nowhere on it
 
 
 @dataclasses.dataclass
 class Findings:
-    target: tuple = None       # x, y, width, height of the video, by its frame in the picture
-    crosser: tuple = None      # x, y of the crossing window
-    frame: int = None          # number of the video frame
-    crossed_pixels: int = 0    # of the video, covered
+    target: tuple = None  # x, y, width, height of the video, by its frame in the picture
+    crosser: tuple = None  # x, y of the crossing window
+    frame: int = None  # number of the video frame
+    crossed_pixels: int = 0  # of the video, covered
     placeholder_pixels: int = 0
     behind_pixels: int = 0
     disagreeing_pixels: int = 0  # hole, video and the desktop's own frame do not agree
-    late_pixels: int = 0       # video where the crossing window already is: benign, its clip comes a moment later
+    late_pixels: int = 0  # video where the crossing window already is: benign, its clip comes a moment later
     notes: list = dataclasses.field(default_factory=list)
 
     @property
@@ -59,19 +61,23 @@ def find_crosser(pixels, look):
         return None
     height, width = look.crosser.shape[:2]
     top = TITLE_HEIGHT  # the body begins under the title bar, and a border of one pixel runs round it
-    choices = [(x, y) for x in {extent[0] - 1, extent[2] + 1 - width} for y in {extent[1] - top, extent[3] + 1 - height}]
+    choices = [
+        (x, y) for x in {extent[0] - 1, extent[2] + 1 - width} for y in {extent[1] - top, extent[3] + 1 - height}
+    ]
 
     def fit(place):
         x, y = place
         if x < 0 or y < 0 or x + width > pixels.shape[1] or y + height > pixels.shape[0]:
             return -1
-        return int((pixels[y:y + height, x:x + width] == look.crosser).all(-1).sum())
+        return int((pixels[y : y + height, x : x + width] == look.crosser).all(-1).sum())
+
     best = max(choices, key=fit)
     return best if fit(best) >= 0 else None
 
 
 def examine(pixels, look, reference):
-    """The Findings on one screenshot. The video window is wholly on the display and the crossing window hides no side of it."""
+    """The Findings on one screenshot. The video window is wholly on the display and the crossing window hides no
+    side of it."""
     found = Findings()
     found.placeholder_pixels = int(oracle.same_colour(pixels, look.placeholder).sum())
     found.behind_pixels = int(sum(oracle.same_colour(pixels, colour).sum() for colour in look.forbidden))
@@ -106,7 +112,9 @@ def examine(pixels, look, reference):
     found.crossed_pixels = int(crossed[inner].sum())
     found.frame = oracle.identify(pixels[inner], video_mask, found.target, area, reference)
     scaled = (width, height) != (reference.width, reference.height)
-    off = oracle.deviation(pixels[inner], oracle.picture_bounds(reference, found.frame, found.target, area, outside_samples=True))
+    off = oracle.deviation(
+        pixels[inner], oracle.picture_bounds(reference, found.frame, found.target, area, outside_samples=True)
+    )
     is_video = off <= (oracle.SCALED_TOLERANCE if scaled else oracle.TOLERANCE)
     late = unlike[inner] & is_video
     found.late_pixels = int(late.sum())
@@ -118,6 +126,8 @@ def examine(pixels, look, reference):
         if count:
             rows, columns = np.nonzero(mask)
             left, top = (tx, ty) if what == "video" else (0, 0)
-            found.notes.append(f"{what}: {count} pixels in x {columns.min() + left}..{columns.max() + left}, "
-                               f"y {rows.min() + top}..{rows.max() + top}")
+            found.notes.append(
+                f"{what}: {count} pixels in x {columns.min() + left}..{columns.max() + left}, "
+                f"y {rows.min() + top}..{rows.max() + top}"
+            )
     return found

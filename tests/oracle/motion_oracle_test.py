@@ -18,7 +18,7 @@ wallpaper = random.integers(24, 150, (400, 600, 3)).astype(np.uint8)
 crosser = np.zeros((120, 160, 3), np.uint8)
 crosser[:] = np.array(CROSSER, np.uint8) & 0xF8
 crosser += (random.integers(0, 7, (120, 160, 1))).astype(np.uint8)
-crosser[:motion.TITLE_HEIGHT] = random.integers(50, 90, (motion.TITLE_HEIGHT, 160, 3))
+crosser[: motion.TITLE_HEIGHT] = random.integers(50, 90, (motion.TITLE_HEIGHT, 160, 3))
 crosser[[0, -1]] = crosser[:, [0, -1]] = (60, 70, 86)
 look = motion.Look(FRAME, PLACEHOLDER, CROSSER, crosser, (BLACK, (123, 31, 163)))
 
@@ -27,16 +27,16 @@ def picture(video=(100, 60), hole=(100, 60), window=(100, 60), crossing=(300, 20
     """Where the video is, where the hole is (None: as the window), where the window with its frame is drawn."""
     shot = wallpaper.copy()
     x, y = window
-    shot[y - 4:y + 244, x - 4:x + 324] = FRAME
-    shot[y:y + 240, x:x + 320] = PLACEHOLDER
+    shot[y - 4 : y + 244, x - 4 : x + 324] = FRAME
+    shot[y : y + 240, x : x + 320] = PLACEHOLDER
     under = np.zeros_like(shot)
-    under[video[1]:video[1] + 240, video[0]:video[0] + 320] = painted(NUMBER)
+    under[video[1] : video[1] + 240, video[0] : video[0] + 320] = painted(NUMBER)
     if crossing_drawn:
-        shot[crossing[1]:crossing[1] + 120, crossing[0]:crossing[0] + 160] = crosser
+        shot[crossing[1] : crossing[1] + 120, crossing[0] : crossing[0] + 160] = crosser
     open_pixels = np.zeros(shot.shape[:2], bool)
-    open_pixels[hole[1]:hole[1] + 240, hole[0]:hole[0] + 320] = True
+    open_pixels[hole[1] : hole[1] + 240, hole[0] : hole[0] + 320] = True
     if crossing_drawn:
-        open_pixels[crossing[1]:crossing[1] + 120, crossing[0]:crossing[0] + 160] = False
+        open_pixels[crossing[1] : crossing[1] + 120, crossing[0] : crossing[0] + 160] = False
     shot[open_pixels] = under[open_pixels]
     return shot
 
@@ -50,7 +50,9 @@ def accepts_what_is_right_at_any_place():
         for crossing in ((300, 200), (place[0] + 40, place[1] + 80), (place[0] + 250, place[1] + 30)):
             found = examine(picture(place, place, place, crossing))
             check(found.clean and found.late_pixels == 0, f"{place} {crossing}: {found}")
-            check(found.target == (*place, 320, 240) and found.frame == NUMBER and found.crosser == crossing, str(found))
+            check(
+                found.target == (*place, 320, 240) and found.frame == NUMBER and found.crosser == crossing, str(found)
+            )
 
 
 def finds_video_one_pixel_off_its_hole():

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The pixel oracle: says of one screenshot whether every pixel is what the guest's desktop and the video make it. It knows the
-framebuffer that the host drew and a reference decode by the ffmpeg program, and shares no code with the client.
+"""The pixel oracle: says of one screenshot whether every pixel is what the guest's desktop and the video make it. It
+knows the framebuffer that the host drew and a reference decode by the ffmpeg program, and shares no code with the
+client.
 
-A pixel of the placeholder colour inside a stream's target belongs to that stream's video; every other pixel belongs to the
-desktop. Desktop pixels must be equal to the framebuffer. Video pixels must lie within what the reference frame allows:
-Y is taken where the pixel lies, U and V may come from any of the chroma samples around it (siting and filter are the
-compositor's choice), and TOLERANCE is added for rounding. At an edge of what is shown of the picture, a compositor's filter mixes in samples
-that lie outside, and need not have read them from this frame: a quarter of the chroma, and of a scaled video up to half of
-everything. Pixels that only this explains are counted apart, as edge_filter_pixels. A video that is drawn scaled may take Y from the samples around as
-well, since the filter is the compositor's choice too."""
+A pixel of the placeholder colour inside a stream's target belongs to that stream's video; every other pixel belongs
+to the desktop. Desktop pixels must be equal to the framebuffer. Video pixels must lie within what the reference
+frame allows: Y is taken where the pixel lies, U and V may come from any of the chroma samples around it (siting and
+filter are the compositor's choice), and TOLERANCE is added for rounding. At an edge of what is shown of the picture,
+a compositor's filter mixes in samples that lie outside, and need not have read them from this frame: a quarter of
+the chroma, and of a scaled video up to half of everything. Pixels that only this explains are counted apart, as
+edge_filter_pixels. A video that is drawn scaled may take Y from the samples around as well, since the filter is the
+compositor's choice too."""
 
 import dataclasses
 
@@ -16,18 +18,20 @@ import numpy as np
 
 from clips import counter_places, read_counter
 
-# Of 255, on each of R, G and B. Compositors take 127.5 for the middle of chroma (1 in B), filter it with weights of 8 bits
-# (one level, 2 in B), and round.
+# Of 255, on each of R, G and B. Compositors take 127.5 for the middle of chroma (1 in B), filter it with weights of 8
+# bits (one level, 2 in B), and round.
 TOLERANCE = 4
 SCALED_TOLERANCE = 6  # when a filter has worked on Y as well
 
 
 @dataclasses.dataclass
 class Video:
-    """One stream as it should be on the screen. `target` is x, y, width, height in guest pixels and may lie partly outside."""
+    """One stream as it should be on the screen. `target` is x, y, width, height in guest pixels and may lie partly
+    outside."""
+
     target: tuple
     placeholder: tuple  # r, g, b
-    reference: object   # clips.Reference, or None: only edges are checked
+    reference: object  # clips.Reference, or None: only edges are checked
     frames: object = None  # frame numbers that may be shown; None: all of the reference
     index: int = 1
 
@@ -55,8 +59,14 @@ def _coefficients(matrix, full_range):
     kr, kb = MATRICES[matrix]
     kg = 1 - kr - kb
     luma_gain, chroma_gain, black = (1.0, 1.0, 0.0) if full_range else (255 / 219, 255 / 224, 16.0)
-    return (luma_gain, black, 2 * (1 - kr) * chroma_gain, 2 * kb * (1 - kb) / kg * chroma_gain,
-            2 * kr * (1 - kr) / kg * chroma_gain, 2 * (1 - kb) * chroma_gain)
+    return (
+        luma_gain,
+        black,
+        2 * (1 - kr) * chroma_gain,
+        2 * kb * (1 - kb) / kg * chroma_gain,
+        2 * kr * (1 - kr) / kg * chroma_gain,
+        2 * (1 - kb) * chroma_gain,
+    )
 
 
 def rgb_bounds(y_low, y_high, u_low, u_high, v_low, v_high, matrix="bt601", full_range=False):
@@ -71,7 +81,8 @@ def rgb_bounds(y_low, y_high, u_low, u_high, v_low, v_high, matrix="bt601", full
 
 
 def _window(plane, rows, columns, reach):
-    """Smallest and largest sample within `reach` samples around each (row, column): rows and columns are 1-D index arrays."""
+    """Smallest and largest sample within `reach` samples around each (row, column): rows and columns are 1-D index
+    arrays."""
     low = high = None
     for dy in range(-reach, reach + 1):
         line = plane[np.clip(rows + dy, 0, plane.shape[0] - 1)]
@@ -88,8 +99,10 @@ def _mix_in_outside(low, high, edge, share):
 
 
 def picture_bounds(reference, number, target, area, outside_samples=False):
-    """rgb_bounds of frame `number` drawn into `target`, for the screen pixels of `area` (x0, y0, x1, y1 in guest pixels).
-    `outside_samples`: with any samples whatever just outside the picture's right and bottom edge and the edges of the display."""
+    """rgb_bounds of frame `number` drawn into `target`, for the screen pixels of `area` (x0, y0, x1, y1 in guest
+    pixels). `outside_samples`: with any samples whatever just outside the picture's right and bottom edge and the
+    edges of the display.
+    """
     x, y, width, height = target
     x0, y0, x1, y1 = area
     luma, cb, cr = reference.planes(number)
@@ -104,7 +117,9 @@ def picture_bounds(reference, number, target, area, outside_samples=False):
         last_row, last_column = rows[-1] - reach, columns[-1] - reach
         row_edge = (rows >= last_row) | ((rows <= rows[0] + reach) & (y0 > y))
         column_edge = (columns >= last_column) | ((columns <= columns[0] + reach) & (x0 > x))
-        planes = [[bound.astype(np.float32) for bound in pair] for pair in ((y_low, y_high), (u_low, u_high), (v_low, v_high))]
+        planes = [
+            [bound.astype(np.float32) for bound in pair] for pair in ((y_low, y_high), (u_low, u_high), (v_low, v_high))
+        ]
         for low, high in planes if reach else planes[1:]:
             for edge in ((row_edge, slice(None)), (slice(None), column_edge)):
                 _mix_in_outside(low, high, edge, 0.5 if reach else 0.25)
@@ -131,13 +146,15 @@ def deviation(pixels, bounds):
 
 
 def identify(pixels, mask, target, area, reference, candidates=None):
-    """The number of the frame shown: from the burnt-in counters that are in full view, else the frame that fits best."""
+    """The number of the frame shown: from the burnt-in counters that are in full view, else the frame that fits
+    best."""
     return (likely_frames(pixels, mask, target, area, reference, candidates) or [None])[0]
 
 
 def likely_frames(pixels, mask, target, area, reference, candidates=None, most=4):
-    """Numbers of the frames that may be the one shown, likeliest first: one where burnt-in counters are in full view, else
-    at most `most` of those that fit best at sample points, since frames of real footage can be nearly alike."""
+    """Numbers of the frames that may be the one shown, likeliest first: one where burnt-in counters are in full
+    view, else at most `most` of those that fit best at sample points, since frames of real footage can be nearly
+    alike."""
     x, y, width, height = target
     scale = (width / reference.width, height / reference.height)
     luma = np.zeros((height, width), np.float32)
@@ -172,7 +189,10 @@ def judge(shot, framebuffer, videos):
     verdict = Verdict()
     if shot.shape != framebuffer.shape:
         verdict.outside_mismatch_pixels = framebuffer.shape[0] * framebuffer.shape[1]
-        verdict.notes.append(f"the screenshot is {shot.shape[1]}x{shot.shape[0]}, the desktop {framebuffer.shape[1]}x{framebuffer.shape[0]}")
+        verdict.notes.append(
+            f"the screenshot is {shot.shape[1]}x{shot.shape[0]}, "
+            f"the desktop {framebuffer.shape[1]}x{framebuffer.shape[0]}"
+        )
         return verdict
     desktop = np.ones(framebuffer.shape[:2], bool)
     for video in videos:
@@ -189,8 +209,10 @@ def judge(shot, framebuffer, videos):
     verdict.outside_mismatch_pixels = int(wrong.sum())
     if wrong.any():
         rows, columns = np.nonzero(wrong)
-        verdict.notes.append(f"desktop wrong in x {columns.min()}..{columns.max()}, y {rows.min()}..{rows.max()}, "
-                             f"first {shot[rows[0], columns[0]]} for {framebuffer[rows[0], columns[0]]}")
+        verdict.notes.append(
+            f"desktop wrong in x {columns.min()}..{columns.max()}, y {rows.min()}..{rows.max()}, "
+            f"first {shot[rows[0], columns[0]]} for {framebuffer[rows[0], columns[0]]}"
+        )
     return verdict
 
 
@@ -210,7 +232,9 @@ def _judge_video(verdict, pixels, mask, video, area):
             number, off = likely, likely_off
     verdict.frames[video.index] = number
     if video.frames is not None and number not in video.frames:
-        verdict.notes.append(f"stream {video.index} shows frame {number}, not one of {min(video.frames)}..{max(video.frames)}")
+        verdict.notes.append(
+            f"stream {video.index} shows frame {number}, not one of {min(video.frames)}..{max(video.frames)}"
+        )
         verdict.clip_mismatch_pixels += int(mask.sum())
         return
     if not reference.whole and (off > tolerance).sum() > mask.sum() / 2:
@@ -229,6 +253,8 @@ def _judge_video(verdict, pixels, mask, video, area):
     verdict.clip_mismatch_pixels += int(wrong.sum())
     if wrong.any():
         rows, columns = np.nonzero(wrong)
-        verdict.notes.append(f"stream {video.index} frame {number}: {wrong.sum()} pixels wrong in x {columns.min() + area[0]}.."
-                             f"{columns.max() + area[0]}, y {rows.min() + area[1]}..{rows.max() + area[1]}, off by {off.max():.0f}, "
-                             f"first {pixels[rows[0], columns[0]]}")
+        verdict.notes.append(
+            f"stream {video.index} frame {number}: {wrong.sum()} pixels wrong in x {columns.min() + area[0]}.."
+            f"{columns.max() + area[0]}, y {rows.min() + area[1]}..{rows.max() + area[1]}, off by {off.max():.0f}, "
+            f"first {pixels[rows[0], columns[0]]}"
+        )

@@ -27,7 +27,7 @@ def prepare():
     reference = clips.Reference(clips.make(folder.name, 320, 240, count=40), folder.name)
     framebuffer = np.random.default_rng(3).integers(0, 200, (400, 600, 3)).astype(np.uint8)
     x, y, w, h = TARGET
-    framebuffer[y:y + h, x:x + w] = PLACEHOLDER
+    framebuffer[y : y + h, x : x + w] = PLACEHOLDER
     x0, y0, x1, y1 = OCCLUDER
     framebuffer[y0:y1, x0:x1] = (20, 120, 40)
 
@@ -38,20 +38,24 @@ def painted(number, matrix="bt601", upsample="nearest", shift=(0, 0)):
     if upsample == "nearest":
         u, v = (np.kron(plane, np.ones((2, 2))) for plane in (u, v))
     else:  # halfway between neighbours, as a linear filter does
-        u, v = ((np.kron(plane, np.ones((2, 2))) + np.kron(np.roll(plane, -1, 1), np.ones((2, 2)))) / 2 for plane in (u, v))
+        u, v = (
+            (np.kron(plane, np.ones((2, 2))) + np.kron(np.roll(plane, -1, 1), np.ones((2, 2)))) / 2 for plane in (u, v)
+        )
         u[:, -2:], v[:, -2:] = u[:, -4:-2], v[:, -4:-2]
     kr, kb = oracle.MATRICES[matrix]
     luma, cb, cr = (y - 16) / 219, (u - 128) / 224, (v - 128) / 224
     r, b = luma + 2 * (1 - kr) * cr, luma + 2 * (1 - kb) * cb
-    picture = np.clip(np.round(np.stack([r, (luma - kr * r - kb * b) / (1 - kr - kb), b], -1) * 255), 0, 255).astype(np.uint8)
+    picture = np.clip(np.round(np.stack([r, (luma - kr * r - kb * b) / (1 - kr - kb), b], -1) * 255), 0, 255).astype(
+        np.uint8
+    )
     return np.roll(picture, shift, (0, 1))
 
 
 def shot_with(picture):
     shot = framebuffer.copy()
     x, y, w, h = TARGET
-    mask = oracle.same_colour(framebuffer[y:y + h, x:x + w], PLACEHOLDER)
-    shot[y:y + h, x:x + w][mask] = picture[mask]
+    mask = oracle.same_colour(framebuffer[y : y + h, x : x + w], PLACEHOLDER)
+    shot[y : y + h, x : x + w][mask] = picture[mask]
     return shot
 
 
@@ -114,13 +118,13 @@ def finds_one_pixel_of_placeholder_left_open():
 
 def finds_a_line_of_the_hole_left_black():
     shot = shot_with(painted(FRAME))
-    shot[TARGET[1]:TARGET[1] + TARGET[3], TARGET[0]] = 0
+    shot[TARGET[1] : TARGET[1] + TARGET[3], TARGET[0]] = 0
     check(judge(shot).clip_mismatch_pixels == TARGET[3], str(judge(shot)))
 
 
 def finds_video_one_pixel_over_its_edge():
     shot = shot_with(painted(FRAME))
-    shot[TARGET[1]:TARGET[1] + TARGET[3], TARGET[0] - 1] = painted(FRAME)[:, 0]
+    shot[TARGET[1] : TARGET[1] + TARGET[3], TARGET[0] - 1] = painted(FRAME)[:, 0]
     check(judge(shot).outside_mismatch_pixels >= TARGET[3] - 1, str(judge(shot)))
 
 
@@ -155,14 +159,14 @@ def finds_a_scaled_video_in_the_wrong_place():
     half = painted(FRAME).astype(np.float64).reshape(h // 2, 2, w // 2, 2, 3).mean((1, 3))
     half = np.clip(np.round(half), 0, 255).astype(np.uint8)
     small = framebuffer.copy()
-    small[y:y + h, x:x + w] = 7
-    small[y:y + h // 2, x:x + w // 2] = PLACEHOLDER
+    small[y : y + h, x : x + w] = 7
+    small[y : y + h // 2, x : x + w // 2] = PLACEHOLDER
     video = oracle.Video((x, y, w // 2, h // 2), PLACEHOLDER, reference)
     shot = small.copy()
-    shot[y:y + h // 2, x:x + w // 2] = half
+    shot[y : y + h // 2, x : x + w // 2] = half
     verdict = oracle.judge(shot, small, [video])
     check(verdict.clean and verdict.frames == {1: FRAME}, str(verdict))
-    shot[y:y + h // 2, x:x + w // 2] = np.roll(half, 4, 1)
+    shot[y : y + h // 2, x : x + w // 2] = np.roll(half, 4, 1)
     check(oracle.judge(shot, small, [video]).clip_mismatch_pixels > 200, "a shift by 4 passed")
 
 

@@ -12,18 +12,18 @@ import oracle
 import stage as staging
 
 SETTLE_SECONDS = 10  # for desktop and video to arrive on the screen after a step
-STILL_SHOTS = 3      # that must be right one after the other, once the first one is
+STILL_SHOTS = 3  # that must be right one after the other, once the first one is
 
 
 @dataclasses.dataclass
 class Step:
     name: str
     framebuffer: object
-    shot: object      # pixels of the last shot
+    shot: object  # pixels of the last shot
     verdict: oracle.Verdict  # the worst of the shots that were counted
     shots: int
-    frames: list      # of each counted shot: stream index -> frame number
-    states: dict      # stream index -> "playing", "paused"; closed ones are left out
+    frames: list  # of each counted shot: stream index -> frame number
+    states: dict  # stream index -> "playing", "paused"; closed ones are left out
 
 
 def declared_videos(scene):
@@ -38,23 +38,34 @@ def declared_videos(scene):
 
 def clips_for(scene, folder, **more):
     """A test clip for each video of the scene, as large as the video's window at first: drawn at scale 1. By index."""
-    return {index: clips.make(folder, width // 2 * 2, height // 2 * 2, seed=index, **more)
-            for index, (width, height) in sorted(declared_videos(scene).items())}
+    return {
+        index: clips.make(folder, width // 2 * 2, height // 2 * 2, seed=index, **more)
+        for index, (width, height) in sorted(declared_videos(scene).items())
+    }
 
 
 def parse_colour(text):
-    return tuple(int(text[i:i + 2], 16) for i in (0, 2, 4))
+    return tuple(int(text[i : i + 2], 16) for i in (0, 2, 4))
 
 
 def videos_of(event, references):
     """What a step event says, as the oracle wants it."""
-    return [oracle.Video(tuple(video["target"]), parse_colour(video["placeholder"]), references.get(video["index"]), None, video["index"])
-            for video in event["videos"] if video["state"] != "closed"]
+    return [
+        oracle.Video(
+            tuple(video["target"]),
+            parse_colour(video["placeholder"]),
+            references.get(video["index"]),
+            None,
+            video["index"],
+        )
+        for video in event["videos"]
+        if video["state"] != "closed"
+    ]
 
 
 def look_at(weston, event, references, seconds=SETTLE_SECONDS):
-    """Waits until the screen is as the step says, then wants STILL_SHOTS more that are. The verdict is that of the first one
-    that is not, or of the last one."""
+    """Waits until the screen is as the step says, then wants STILL_SHOTS more that are. The verdict is that of the
+    first one that is not, or of the last one."""
     framebuffer = staging.read_ppm(event["framebuffer"])
     videos = videos_of(event, references)
     deadline = time.monotonic() + seconds

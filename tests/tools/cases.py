@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A runner for test scripts: cases are functions whose names are sentences; results go to the terminal and, where
-GTEST_OUTPUT names a folder ("xml:DIR/"), into an XML file that tests/tools/tally.py counts as it counts GoogleTest's."""
+GTEST_OUTPUT names a folder ("xml:DIR/"), into an XML file that tests/tools/tally.py counts as it counts
+GoogleTest's."""
 
 import argparse
 import os
@@ -22,8 +23,11 @@ def check(condition, message):
 
 def named(module, *prefixes):
     """The cases that `module` itself defines: functions whose names begin with one of `prefixes`."""
-    return [(name, item) for name, item in vars(module).items()
-            if callable(item) and item.__module__ == module.__name__ and name.startswith(prefixes)]
+    return [
+        (name, item)
+        for name, item in vars(module).items()
+        if callable(item) and item.__module__ == module.__name__ and name.startswith(prefixes)
+    ]
 
 
 def _run_one(function):
@@ -40,8 +44,8 @@ def _run_one(function):
 
 
 def main(suite, cases, arguments=None):
-    """Runs `cases`, a list of (name, function), all or those whose name contains --filter, and ends the program: 0, 1 when a
-    case failed, 77 when all were skipped."""
+    """Runs `cases`, a list of (name, function), all or those whose name contains --filter, and ends the program: 0,
+    1 when a case failed, 77 when all were skipped."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--filter", default="", help="run the cases whose name contains this")
     parser.add_argument("--list", action="store_true")

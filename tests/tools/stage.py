@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Starts and stops what a test or the demo needs: Weston, the host, the sender in the guest, the viewer. Every wait has a deadline,
-every program has a log, and everything that was started is gone when the Stage is left."""
+"""Starts and stops what a test or the demo needs: Weston, the host, the sender in the guest, the viewer. Every wait
+has a deadline, every program has a log, and everything that was started is gone when the Stage is left."""
 
 import contextlib
 import json
@@ -53,8 +53,12 @@ class Process:
     def __init__(self, name, command, environment, log, **streams):
         self.name, self.log_path = name, log
         with open(log, "ab") as out:
-            self.popen = subprocess.Popen([str(word) for word in command], env=environment, start_new_session=True,
-                                          **{"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out, **streams})
+            self.popen = subprocess.Popen(
+                [str(word) for word in command],
+                env=environment,
+                start_new_session=True,
+                **{"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out, **streams},
+            )
 
     @property
     def pid(self):
@@ -75,7 +79,9 @@ class Process:
             raise Failure(f"{self.name} did not end in {seconds} s") from None
 
     def wait_log(self, text, seconds=10):
-        wait_for(lambda: text in self.log() or not self.alive, seconds, lambda: f"'{text}' from {self.name}: {self.tail()}")
+        wait_for(
+            lambda: text in self.log() or not self.alive, seconds, lambda: f"'{text}' from {self.name}: {self.tail()}"
+        )
         if text not in self.log():
             raise Failure(f"{self.name} ended without saying '{text}': {self.tail()}")
 
@@ -179,15 +185,28 @@ class Weston:
         self.folder = stage.path("runtime")
         self.folder.mkdir(mode=0o700)
         settings = self.folder / "weston.ini"
-        settings.write_text("[core]\nidle-time=0\n[shell]\npanel-position=none\nlocking=false\nanimation=none\n"
-                            "close-animation=none\nstartup-animation=none\nbackground-type=tile\n"
-                            "background-color=0xff%02x%02x%02x\n" % BACKGROUND)
+        settings.write_text(
+            "[core]\nidle-time=0\n[shell]\npanel-position=none\nlocking=false\nanimation=none\n"
+            "close-animation=none\nstartup-animation=none\nbackground-type=tile\n"
+            "background-color=0xff%02x%02x%02x\n" % BACKGROUND
+        )
         self.environment = {
-            "XDG_RUNTIME_DIR": str(self.folder), "WAYLAND_DISPLAY": "wayland-test", "GDK_BACKEND": "wayland",
-            "HOME": str(self.folder), "GSETTINGS_BACKEND": "memory", "GTK_A11Y": "none", "NO_AT_BRIDGE": "1",
-            "LIBGL_ALWAYS_SOFTWARE": "1", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent", "GIO_USE_VFS": "local",
+            "XDG_RUNTIME_DIR": str(self.folder),
+            "WAYLAND_DISPLAY": "wayland-test",
+            "GDK_BACKEND": "wayland",
+            "HOME": str(self.folder),
+            "GSETTINGS_BACKEND": "memory",
+            "GTK_A11Y": "none",
+            "NO_AT_BRIDGE": "1",
+            "LIBGL_ALWAYS_SOFTWARE": "1",
+            "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent",
+            "GIO_USE_VFS": "local",
         }
-        version = subprocess.run(["weston", "--version"], capture_output=True, text=True).stdout if shutil.which("weston") else ""
+        version = (
+            subprocess.run(["weston", "--version"], capture_output=True, text=True).stdout
+            if shutil.which("weston")
+            else ""
+        )
         if not version:
             raise Missing("weston is not installed")
         self.version = version.split()[-1]
@@ -195,11 +214,25 @@ class Weston:
             backend = ["--backend=headless", f"--renderer={renderer}"]
         else:
             backend = ["--backend=headless-backend.so", f"--use-{renderer}"]
-        self.process = stage.start(f"weston-{renderer}", [
-            "weston", *backend, f"--width={size[0] * scale}", f"--height={size[1] * scale}", f"--scale={scale}",
-            "--socket=wayland-test", f"--config={settings}", "--debug"], self.environment)
-        wait_for(lambda: (self.folder / "wayland-test").exists() or not self.process.alive, 20,
-                 lambda: f"Weston's socket: {self.process.tail()}")
+        self.process = stage.start(
+            f"weston-{renderer}",
+            [
+                "weston",
+                *backend,
+                f"--width={size[0] * scale}",
+                f"--height={size[1] * scale}",
+                f"--scale={scale}",
+                "--socket=wayland-test",
+                f"--config={settings}",
+                "--debug",
+            ],
+            self.environment,
+        )
+        wait_for(
+            lambda: (self.folder / "wayland-test").exists() or not self.process.alive,
+            20,
+            lambda: f"Weston's socket: {self.process.tail()}",
+        )
         if not self.process.alive:
             raise Failure(f"Weston ended at once: {self.process.tail()}")
         self.camera = None
@@ -207,22 +240,26 @@ class Weston:
     def shoot(self):
         """One Shot, of the next repaint."""
         if not self.camera or not self.camera.alive:
-            self.camera = self.stage.start("camera", ["weston-shot", "--serve"], self.environment,
-                                           stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self.camera = self.stage.start(
+                "camera", ["weston-shot", "--serve"], self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
         self.camera.popen.stdin.write(b"\n")
         self.camera.popen.stdin.flush()
         return Shot.read(self.camera.popen.stdout)
 
     def stream(self, count):
         """Yields `count` Shots, taken as fast as they come."""
-        camera = self.stage.start("camera", ["weston-shot", "--stream", count], self.environment, stdout=subprocess.PIPE)
+        camera = self.stage.start(
+            "camera", ["weston-shot", "--stream", count], self.environment, stdout=subprocess.PIPE
+        )
         for _ in range(count):
             yield Shot.read(camera.popen.stdout)
         camera.stop()
 
 
 class Host:
-    """spice-overlay-host, with this side as its controller unless `controlled` is false: then the scene runs by itself."""
+    """spice-overlay-host, with this side as its controller unless `controlled` is false: then the scene runs by
+    itself."""
 
     def __init__(self, stage, scene, *options, controlled=True, name="host"):
         self.spice, self.port = stage.path("spice"), stage.path("port")
@@ -230,11 +267,30 @@ class Host:
         self.dump = stage.path("dump")
         self.dump.mkdir()
         self.uri = f"spice+unix://{self.spice}"
-        self.process = stage.start(name, [
-            "spice-overlay-host", "--scene", scene, "--unix", self.spice, "--port-socket", self.port, "--geometry-socket",
-            self.geometry, "--control-socket", control, "--dump", self.dump, *options])
-        wait_for(lambda: all(p.exists() for p in (self.spice, self.port, self.geometry, control)) or not self.process.alive, 10,
-                 lambda: f"the host's sockets: {self.process.tail()}")
+        self.process = stage.start(
+            name,
+            [
+                "spice-overlay-host",
+                "--scene",
+                scene,
+                "--unix",
+                self.spice,
+                "--port-socket",
+                self.port,
+                "--geometry-socket",
+                self.geometry,
+                "--control-socket",
+                control,
+                "--dump",
+                self.dump,
+                *options,
+            ],
+        )
+        wait_for(
+            lambda: all(p.exists() for p in (self.spice, self.port, self.geometry, control)) or not self.process.alive,
+            10,
+            lambda: f"the host's sockets: {self.process.tail()}",
+        )
         if not self.process.alive:
             raise Failure(f"the host ended at once: {self.process.tail()}")
         self.buffer = b""
@@ -274,7 +330,9 @@ class Host:
 
 def start_play(stage, host, clips, *options, name="play"):
     """spice-overlay-play in the guest, placed by the host's scene."""
-    return stage.start(name, ["spice-overlay-play", *clips, "--port", host.port, "--geometry-from", host.geometry, *options])
+    return stage.start(
+        name, ["spice-overlay-play", *clips, "--port", host.port, "--geometry-from", host.geometry, *options]
+    )
 
 
 class Viewer:
@@ -282,9 +340,20 @@ class Viewer:
 
     def __init__(self, stage, weston, uri, *options, name="viewer"):
         self.stats_path = stage.path("stats")
-        self.process = stage.start(name, [
-            "spice-overlay-viewer", uri, "--fullscreen", "--stats", self.stats_path, "--decoder",
-            stage.program("spice-overlay-decoder"), *options], weston.environment)
+        self.process = stage.start(
+            name,
+            [
+                "spice-overlay-viewer",
+                uri,
+                "--fullscreen",
+                "--stats",
+                self.stats_path,
+                "--decoder",
+                stage.program("spice-overlay-decoder"),
+                *options,
+            ],
+            weston.environment,
+        )
 
     def stats(self):
         """The newest figures, {} before the first."""

@@ -5,8 +5,8 @@
 usage: tally.py BUILD_DIR RESULTS_DIR [BUILD_DIR RESULTS_DIR ...]
 
 BUILD_DIR/meson-logs/testlog.json says how each Meson test ended; RESULTS_DIR holds the XML that GoogleTest programs
-(and tests/tools/cases.py) write under GTEST_OUTPUT, one file per program, from which single cases are counted. A Meson test
-without such a file counts as one. A run that left no log counts as one failure.
+(and tests/tools/cases.py) write under GTEST_OUTPUT, one file per program, from which single cases are counted. A
+Meson test without such a file counts as one. A run that left no log counts as one failure.
 """
 
 import json
@@ -44,7 +44,8 @@ class Tally:
             reports.setdefault(re.sub(r"_\d+$", "", file.stem), []).append(file)
         for line in log.read_text().splitlines():
             test = json.loads(line)
-            # GoogleTest names its file after the program; a script run by an interpreter is the first argument that is one.
+            # GoogleTest names its file after the program; a script run by an interpreter is the first argument that is
+            # one.
             programs = [pathlib.Path(word).stem for word in test["command"]]
             name = next((name for name in programs if name in reports), None)
             self.add_test(test, reports.get(name))

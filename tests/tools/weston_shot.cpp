@@ -41,7 +41,8 @@ class Camera {
 public:
     explicit Camera(const char *display_name);
 
-    /// The output's pixels (BGRX, rows of width() * 4 bytes) as of its next repaint. Ends the program after 10 s without one.
+    /// The output's pixels (BGRX, rows of width() * 4 bytes) as of its next repaint. Ends the program after 10 s
+    /// without one.
     const std::uint8_t *shoot();
 
     [[nodiscard]] int width() const { return width_; }
@@ -73,7 +74,8 @@ Camera::Camera(const char *display_name)
 {
     display_ = wl_display_connect(display_name);
     if (!display_)
-        fail("no Wayland compositor answers on '" + std::string(display_name ? display_name : "$WAYLAND_DISPLAY") + "'");
+        fail("no Wayland compositor answers on '" + std::string(display_name ? display_name : "$WAYLAND_DISPLAY")
+             + "'");
     static const wl_registry_listener listener = {
         [](void *self, wl_registry *registry, std::uint32_t name, const char *interface, std::uint32_t) {
             static_cast<Camera *>(self)->bind(registry, name, interface);
@@ -84,8 +86,8 @@ Camera::Camera(const char *display_name)
     if (!shm_ || !output_ || (!shooter_ && !capture_))
         fail("the compositor offers no screenshots: is it Weston, started with --debug?");
     if (capture_) {
-        source_ = wl_proxy_marshal_flags(capture_, kCaptureCreate, &kCaptureSourceInterface, 1, 0, output_, kCaptureFramebuffer,
-                                         nullptr);
+        source_ = wl_proxy_marshal_flags(capture_, kCaptureCreate, &kCaptureSourceInterface, 1, 0, output_,
+                                         kCaptureFramebuffer, nullptr);
         wl_proxy_add_dispatcher(source_, source_event, nullptr, this);
     }
     wait_until(sized_, "the size of the output");
@@ -119,7 +121,10 @@ void Camera::bind(wl_registry *registry, std::uint32_t name, const char *interfa
                 self->height_ = height;
                 self->sized_ = true;
             },
-            [](void *, wl_output *) {}, [](void *, wl_output *, int) {}, nullptr, nullptr};
+            [](void *, wl_output *) {},
+            [](void *, wl_output *, int) {},
+            nullptr,
+            nullptr};
         wl_output_add_listener(output_, &listener, this);
     } else if (global == kScreenshooterInterface.name) {
         shooter_ = static_cast<wl_proxy *>(wl_registry_bind(registry, name, &kScreenshooterInterface, 1));
@@ -221,12 +226,14 @@ void write_ppm(const Camera &camera, const std::uint8_t *bgrx, const char *path)
     UniqueFd fd(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
     if (!fd.valid())
         fail(std::string(path) + ": " + std::strerror(errno));
-    const std::string head = "P6\n" + std::to_string(camera.width()) + " " + std::to_string(camera.height()) + "\n255\n";
+    const std::string head =
+        "P6\n" + std::to_string(camera.width()) + " " + std::to_string(camera.height()) + "\n255\n";
     write_all(fd.get(), head.data(), head.size());
     write_all(fd.get(), rgb.data(), rgb.size());
 }
 
-/// What stands before each picture on standard output, in native byte order: requested_ns and done_ns are CLOCK_MONOTONIC.
+/// What stands before each picture on standard output, in native byte order: requested_ns and done_ns are
+/// CLOCK_MONOTONIC.
 struct StreamHeader {
     char magic[4] = {'S', 'H', 'O', 'T'};
     std::uint32_t width = 0;
@@ -267,7 +274,8 @@ const std::uint8_t *shoot_stable(Camera &camera, int apart_ms)
 constexpr char kUsage[] =
     "usage: weston-shot [--display NAME] FILE.ppm                    one picture\n"
     "       weston-shot [--display NAME] --until-stable MS FILE.ppm  once two pictures MS apart are the same\n"
-    "       weston-shot [--display NAME] --stream N                  N pictures, as fast as they come, on standard output\n"
+    "       weston-shot [--display NAME] --stream N                  N pictures, as fast as they come, on standard "
+    "output\n"
     "       weston-shot [--display NAME] --serve                     one picture for each line read\n"
     "On standard output a picture is a header (\"SHOT\", u32 width, height, stride, i64 requested and done in ns of\n"
     "CLOCK_MONOTONIC) and rows of BGRX. Weston must run with --debug.\n";

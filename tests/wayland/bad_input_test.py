@@ -50,11 +50,15 @@ class Running:
 
     def must_show_video(self, seconds=15):
         verdict = rehearsal.look_at(self.weston, self.event, self.references, seconds).verdict
-        check(verdict.clean, f"the video is not back in its place: {verdict.notes}; viewer: {self.viewer.process.tail()}")
+        check(
+            verdict.clean, f"the video is not back in its place: {verdict.notes}; viewer: {self.viewer.process.tail()}"
+        )
 
     def must_show_desktop_alone(self, seconds=10):
         """The placeholder is part of the desktop here: nothing covers it."""
-        staging.wait_for(lambda: self.judge([]).clean, seconds, lambda: f"the desktop without video: {self.judge([]).notes}")
+        staging.wait_for(
+            lambda: self.judge([]).clean, seconds, lambda: f"the desktop without video: {self.judge([]).notes}"
+        )
 
     def must_be_alive(self):
         check(self.viewer.process.alive, f"the viewer died: {self.viewer.process.tail()}")
@@ -68,12 +72,15 @@ def running(*options, **more):
 
 
 def must_fail(process, *words, status=1, seconds=20):
-    """Ends by itself with `status`, having said one of `words` in a line that begins with its name, and nothing of a crash."""
+    """Ends by itself with `status`, having said one of `words` in a line that begins with its name, and nothing of a
+    crash."""
     got = process.wait(seconds)
     said = process.log()
     check(got == status, f"exit status {got}, expected {status}; it said: {process.tail()}")
     lines = [line for line in said.splitlines() if line.startswith("spice-overlay-")]
-    check(any(word.lower() in line.lower() for word in words for line in lines), f"no line names {words}: {said[-600:]}")
+    check(
+        any(word.lower() in line.lower() for word in words for line in lines), f"no line names {words}: {said[-600:]}"
+    )
     check("Sanitizer" not in said and "assert" not in said.lower(), said[-600:])
 
 
@@ -171,7 +178,9 @@ def no_decoder_outlives_a_killed_viewer():
         decoders = staging.wait_for(now.viewer.decoders, 10, "a decoder")
         os.kill(now.viewer.process.pid, signal.SIGKILL)
         now.viewer.process.wait(5)
-        staging.wait_for(lambda: not any(pathlib.Path(f"/proc/{pid}/exe").exists() for pid in decoders), 10, "the decoder to end")
+        staging.wait_for(
+            lambda: not any(pathlib.Path(f"/proc/{pid}/exe").exists() for pid in decoders), 10, "the decoder to end"
+        )
 
 
 def guest_lives_when_the_compositor_is_gone():
@@ -214,11 +223,16 @@ def _noise():
 # What is wrong with the file -> (how to make it, words of which the message holds one)
 BAD_FILES = {
     "does_not_exist": (lambda: pathlib.Path("/nonexistent/film.mp4"), ("/nonexistent/film.mp4",)),
-    "holds_sound_alone": (lambda: _media("sound.m4a", "-f", "lavfi", "-i", "sine=duration=2", "-c:a", "aac"), ("no video", "no redirectable")),
+    "holds_sound_alone": (
+        lambda: _media("sound.m4a", "-f", "lavfi", "-i", "sine=duration=2", "-c:a", "aac"),
+        ("no video", "no redirectable"),
+    ),
     "is_cut_off": (_truncated, ("truncated.mp4",)),
     "is_noise": (_noise, ("noise.mp4",)),
     "holds_a_codec_that_is_not_redirected": (
-        lambda: _media("theora.ogv", "-f", "lavfi", "-i", "testsrc2=duration=1:size=320x240", "-c:v", "libtheora"), ("theora", "codec")),
+        lambda: _media("theora.ogv", "-f", "lavfi", "-i", "testsrc2=duration=1:size=320x240", "-c:v", "libtheora"),
+        ("theora", "codec"),
+    ),
 }
 
 
@@ -232,24 +246,49 @@ def sender_says_so_when_its_file(kind):
             # and the next file plays as if nothing had been
             staging.start_play(now.stage, now.host, [now.clip], "--loop", name="play-next")
             now.must_show_video(20)
+
     return f"sender_says_so_when_its_file_{kind}", run
 
 
 def profile_of_ten_bits_and_422_is_shown_or_refused_with_a_reason():
     with running(film=False) as now:
-        film = _media("high422.mkv", "-f", "lavfi", "-i", "testsrc2=duration=3:size=480x320", "-c:v", "libx264", "-profile:v", "high422",
-                      "-pix_fmt", "yuv422p10le")
+        film = _media(
+            "high422.mkv",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=duration=3:size=480x320",
+            "-c:v",
+            "libx264",
+            "-profile:v",
+            "high422",
+            "-pix_fmt",
+            "yuv422p10le",
+        )
         play = staging.start_play(now.stage, now.host, [film], "--loop")
         uncompared = rehearsal.videos_of(now.event, {})  # the edges are what counts here
-        staging.wait_for(lambda: not play.alive or now.judge(uncompared).clean, 15, lambda: f"a picture: {now.judge(uncompared)}")
+        staging.wait_for(
+            lambda: not play.alive or now.judge(uncompared).clean, 15, lambda: f"a picture: {now.judge(uncompared)}"
+        )
         check(play.alive or "spice-overlay-play:" in play.log(), f"{play.popen.returncode}: {play.tail()}")
         now.must_be_alive()
 
 
 def picture_too_large_for_the_client_is_refused_with_a_reason():
     with running(film=False) as now:
-        huge = _media("huge.mkv", "-f", "lavfi", "-i", "color=gray:duration=0.2:size=8320x64", "-c:v", "libx264", "-preset", "ultrafast",
-                      "-pix_fmt", "yuv420p")
+        huge = _media(
+            "huge.mkv",
+            "-f",
+            "lavfi",
+            "-i",
+            "color=gray:duration=0.2:size=8320x64",
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-pix_fmt",
+            "yuv420p",
+        )
         play = staging.start_play(now.stage, now.host, [huge])
         check(play.wait(20) != 0 and "spice-overlay-play:" in play.log(), f"{play.popen.returncode}: {play.tail()}")
         now.must_show_desktop_alone()
@@ -270,9 +309,13 @@ def sender_survives_garbage_from_the_client():
             check(connection.recv(65536), "the sender says no HELLO")
             connection.sendall(bytes((i * 2654435761 >> 7) & 255 for i in range(1 << 20)))
             # A sender that lives hunts on, and says HELLO again; one that gives up says why.
-            staging.wait_for(lambda: not play.alive or connection.recv(65536), 10, "another HELLO, or an end with a reason")
-            check(play.alive or (play.popen.returncode == 1 and "spice-overlay-play:" in play.log()),
-                  f"{play.popen.returncode}: {play.tail()}")
+            staging.wait_for(
+                lambda: not play.alive or connection.recv(65536), 10, "another HELLO, or an end with a reason"
+            )
+            check(
+                play.alive or (play.popen.returncode == 1 and "spice-overlay-play:" in play.log()),
+                f"{play.popen.returncode}: {play.tail()}",
+            )
 
 
 def main():
@@ -288,8 +331,20 @@ def main():
                 function()
             except staging.Missing as missing:
                 raise Skip(str(missing)) from None
+
         return name, run
-    found = cases.named(sys.modules["__main__"], "viewer_", "desktop_", "video_", "no_decoder_", "guest_", "sender_survives_", "profile_", "picture_")
+
+    found = cases.named(
+        sys.modules["__main__"],
+        "viewer_",
+        "desktop_",
+        "video_",
+        "no_decoder_",
+        "guest_",
+        "sender_survives_",
+        "profile_",
+        "picture_",
+    )
     found += [sender_says_so_when_its_file(kind) for kind in BAD_FILES]
     cases.main("BadInput", [guarded(name, function) for name, function in found])
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Screenshots without pause while the video window is dragged, resized and crossed, with the geometry sent up to 50 ms before and
-after the desktop's damage: in none do hole and video disagree, and none shows what lies behind.
+"""Screenshots without pause while the video window is dragged, resized and crossed, with the geometry sent up to 50
+ms before and after the desktop's damage: in none do hole and video disagree, and none shows what lies behind.
 
 usage: motion_test.py --build DIR [--renderer gl|pixman] [--shots N] [--keep DIR] [--filter TEXT]"""
 
@@ -29,6 +29,7 @@ BLACK = (0, 0, 0)
 
 def keep_going(host):
     """Answers the host's steps for as long as it lives."""
+
     def answer():
         try:
             while True:
@@ -37,6 +38,7 @@ def keep_going(host):
                     host.tell("continue")
         except (OSError, staging.Failure):
             return
+
     threading.Thread(target=answer, daemon=True).start()
 
 
@@ -60,12 +62,19 @@ def run(options, renderer, skew, table):
         host.wait("client-connected")
         staging.start_play(stage, host, [clip], "--loop")
         look = look_of(host.wait("step"))
-        staging.wait_for(lambda: motion.examine(weston.shoot().pixels, look, reference).clean, 20,
-                         lambda: f"the video in its place: {viewer.process.tail()}", every=0.1)
+        staging.wait_for(
+            lambda: motion.examine(weston.shoot().pixels, look, reference).clean,
+            20,
+            lambda: f"the video in its place: {viewer.process.tail()}",
+            every=0.1,
+        )
         host.tell("continue")
         keep_going(host)
         shots = list(weston.stream(options.shots))  # judged afterwards, so as not to slow down what is judged
-        check(viewer.process.alive and host.process.alive, f"a program died: {viewer.process.tail()} / {host.process.tail()}")
+        check(
+            viewer.process.alive and host.process.alive,
+            f"a program died: {viewer.process.tail()} / {host.process.tail()}",
+        )
     findings = [motion.examine(shot.pixels, look, reference) for shot in shots]
     for number, (shot, found) in enumerate(zip(shots, findings)):
         if options.keep and not found.clean:
@@ -77,17 +86,25 @@ def run(options, renderer, skew, table):
 def summarise(findings, renderer, skew, table):
     wrong = [f for f in findings if not f.clean]
     row = {
-        "renderer": renderer, "skew": skew, "shots": len(findings),
-        "places": len({f.target for f in findings}), "frames": len({f.frame for f in findings}),
-        "crossed": sum(f.crossed_pixels > 0 for f in findings), "late": sum(f.late_pixels > 0 for f in findings),
-        "placeholder": sum(f.placeholder_pixels > 0 for f in findings), "behind": sum(f.behind_pixels > 0 for f in findings),
+        "renderer": renderer,
+        "skew": skew,
+        "shots": len(findings),
+        "places": len({f.target for f in findings}),
+        "frames": len({f.frame for f in findings}),
+        "crossed": sum(f.crossed_pixels > 0 for f in findings),
+        "late": sum(f.late_pixels > 0 for f in findings),
+        "placeholder": sum(f.placeholder_pixels > 0 for f in findings),
+        "behind": sum(f.behind_pixels > 0 for f in findings),
         "disagree": sum(f.disagreeing_pixels > 0 for f in findings),
     }
     table.append(row)
     check(row["places"] >= len(findings) / 8, f"hardly anything moved: {row}")
     check(row["crossed"] >= len(findings) / 20, f"hardly anything crossed the video: {row}")
     check(row["frames"] >= len(findings) / 8, f"the video hardly played: {row}")
-    check(not wrong, f"{len(wrong)} of {len(findings)} shots wrong: {row}; first: {wrong[0].notes if wrong else ''} {wrong[:1]}")
+    check(
+        not wrong,
+        f"{len(wrong)} of {len(findings)} shots wrong: {row}; first: {wrong[0].notes if wrong else ''} {wrong[:1]}",
+    )
 
 
 def print_table(table):
@@ -95,7 +112,10 @@ def print_table(table):
         print("  ".join(f"{name:>11}" for name in table[0]))
         for row in table:
             print("  ".join(f"{value:>11}" for value in row.values()))
-        print("late: the crossing window was drawn a moment before its clip came (benign); placeholder, behind, disagree: must be 0")
+        print(
+            "late: the crossing window was drawn a moment before its clip came (benign); "
+            "placeholder, behind, disagree: must be 0"
+        )
 
 
 def main():
@@ -114,7 +134,9 @@ def main():
                 run(options, renderer, skew, table)
             except staging.Missing as missing:
                 raise Skip(str(missing)) from None
+
         return f"hole_and_video_agree_in_every_shot_on_{renderer}_with_geometry_skewed_by_{skew}", run_case
+
     todo = [case(renderer, skew) for renderer in options.renderer or ["gl", "pixman"] for skew in SKEWS]
     try:
         cases.main("InMotion", todo)

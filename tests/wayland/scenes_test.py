@@ -29,20 +29,24 @@ def run(options, renderer, scene):
     wrong = []
 
     def on_step(step):
-        print(f"  {step.name}: {step.shots} shots, {step.verdict.video_pixels} video pixels, frames {step.frames}, "
-              f"outside {step.verdict.outside_mismatch_pixels}, clip {step.verdict.clip_mismatch_pixels}, "
-              f"edge filter {step.verdict.edge_filter_pixels}, worst deviation {step.verdict.worst_deviation}", flush=True)
+        print(
+            f"  {step.name}: {step.shots} shots, {step.verdict.video_pixels} video pixels, frames {step.frames}, "
+            f"outside {step.verdict.outside_mismatch_pixels}, clip {step.verdict.clip_mismatch_pixels}, "
+            f"edge filter {step.verdict.edge_filter_pixels}, worst deviation {step.verdict.worst_deviation}",
+            flush=True,
+        )
         for index, state in step.states.items():
             shown = [frames[index] for frames in step.frames if index in frames]
             if state == "paused" and len(set(shown)) > 1:
                 wrong.append(f"{step.name}: stream {index} is paused and shows frames {shown}")
         if not step.verdict.clean:
-            wrong.append(f"{step.name}: outside {step.verdict.outside_mismatch_pixels}, clip {step.verdict.clip_mismatch_pixels}; "
-                         + "; ".join(step.verdict.notes))
+            wrong.append(f"{step.name}: {'; '.join(step.verdict.notes)}")
             if options.keep:
                 options.keep.mkdir(parents=True, exist_ok=True)
                 for kind, pixels in (("shot", step.shot), ("wanted", step.framebuffer)):
-                    Image.fromarray(pixels.copy()).save(options.keep / f"{renderer}-{scene.stem}-{step.name}-{kind}.png")
+                    Image.fromarray(pixels.copy()).save(
+                        options.keep / f"{renderer}-{scene.stem}-{step.name}-{kind}.png"
+                    )
 
     with staging.Stage(options.build, options.keep and options.keep / f"logs-{renderer}-{scene.stem}") as stage:
         weston = staging.Weston(stage, renderer)
@@ -52,7 +56,9 @@ def run(options, renderer, scene):
         if videos:
             staging.start_play(stage, host, [videos[index] for index in sorted(videos)], "--loop")
         steps = rehearsal.perform(weston, host, references, on_step)
-        check(viewer.process.alive, f"the viewer died with status {viewer.process.popen.poll()}: {viewer.process.tail()}")
+        check(
+            viewer.process.alive, f"the viewer died with status {viewer.process.popen.poll()}: {viewer.process.tail()}"
+        )
         check(not viewer.maps_video_memory(), "the viewer maps a video frame")
         check(steps, "the scene has no step")
         check(not wrong, "\n".join(wrong))
@@ -60,7 +66,10 @@ def run(options, renderer, scene):
             check(any(step.verdict.video_pixels for step in steps), "no step shows any video")
             staging.wait_for(lambda: viewer.stats().get("transport"), 5, "the viewer's figures")
             transport = viewer.stats()["transport"]
-            check(transport in TRANSPORTS[renderer], f"frames travel as {transport}, expected one of {TRANSPORTS[renderer]}")
+            check(
+                transport in TRANSPORTS[renderer],
+                f"frames travel as {transport}, expected one of {TRANSPORTS[renderer]}",
+            )
 
 
 def main():
@@ -76,8 +85,14 @@ def main():
                 run(options, renderer, scene)
             except staging.Missing as missing:
                 raise Skip(str(missing)) from None
+
         return f"every_pixel_is_right_at_each_step_of_{scene.stem}_on_{renderer}", run_case
-    scenes = [scene for scene in sorted((ROOT / "tests/host/scenes").glob("*.scene")) if re.search(r"^\s*step\b", scene.read_text(), re.M)]
+
+    scenes = [
+        scene
+        for scene in sorted((ROOT / "tests/host/scenes").glob("*.scene"))
+        if re.search(r"^\s*step\b", scene.read_text(), re.M)
+    ]
     cases.main("Scenes", [case(renderer, scene) for renderer in ("gl", "pixman") for scene in scenes])
 
 
