@@ -1,0 +1,302 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Measures what redirection costs, on this machine, with the real programs, and prints a table."""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests/tools"), str(ROOT / "tests/bench")]
+import meters
+import stage as staging
+
+VIDEO = (320, 200, 640, 360)  # where each video is shown, whatever its size: what the compositor does is the same
+SCENE = """desktop 1280x800
+wallpaper 8
+video 1 film {} {} {} {} text "Film"
+step ready
+open film
+step playing
+{}
+wait 3600s
+"""
+SCENES = ROOT / "tests/host/scenes"
+
+
+class Table:
+    def __init__(self):
+        self.rows = []
+
+    def add(self, name, value, unit, limit=None, note="", **more):
+        """`limit` is the most that `value` may be."""
+        row = {"name": name, "value": value, "unit": unit, "limit": limit, "ok": limit is None or value <= limit, "note": note, **more}
+        self.rows.append(row)
+        at_most = "" if limit is None else f"at most {limit:g}"
+        verdict = "" if limit is None else "ok" if row["ok"] else "TOO MUCH"
+        figure = f"{value:,.0f}" if value >= 10000 else f"{value:.4g}"
+        print(f"  {name:58} {figure:>12} {unit:14} {at_most:16} {verdict:9}{note}".rstrip(), flush=True)
+        for parts in more.values():
+            print(f"      {', '.join(f'{part} {count:,}' for part, count in parts.items())}", flush=True)
+
+    def skip(self, name, why):
+        self.rows.append({"name": name, "skipped": why, "ok": True})
+        print(f"  {name:58} {'skipped':>12} ({why})", flush=True)
+
+
+class Bench:
+    def __init__(self, build, quick):
+        self.build = pathlib.Path(build).resolve()
+        self.clips = self.build / "bench-clips"
+        self.clips.mkdir(exist_ok=True)
+        self.table = Table()
+        self.seconds = 6 if quick else 15
+        self.rounds = 1 if quick else 3
+
+    # ---- material
+
+    def clip(self, size, seconds, bit_rate="4M", noise=10):
+        """Moving detail, 30 frames a second, at the same bit rate whatever the size. More noise is more work for the decoder."""
+        path = self.clips / f"{size}-{seconds}s-{bit_rate}-{noise}.mp4"
+        if not path.exists():
+            part = path.with_suffix(".part")
+            done = subprocess.run([
+                "ffmpeg", "-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i",
+                f"testsrc2=s=1280x720:r=30,noise=alls={noise}:allf=t,scale={size}", "-t", str(seconds), "-pix_fmt", "yuv420p", "-c:v", "libx264",
+                "-preset", "veryfast", "-b:v", bit_rate, "-maxrate", bit_rate, "-bufsize", bit_rate, "-g", "60", "-f", "mp4", part],
+                capture_output=True, text=True)
+            if done.returncode != 0:
+                raise staging.Missing(f"ffmpeg cannot make a clip: {done.stderr.strip().splitlines()[-1:]}")
+            part.rename(path)
+        return path
+
+    def theatre(self, stage, end="", options=()):
+        """Weston, and a host whose scene stops at 'ready' and at 'playing'."""
+        weston = staging.Weston(stage, "gl", (1280, 800))
+        scene = stage.path("bench.scene")
+        scene.write_text(SCENE.format(*VIDEO, end))
+        return weston, staging.Host(stage, scene, *options)
+
+    def viewer_command(self, stage, host, *options):
+        return [stage.program("spice-overlay-viewer"), host.uri, "--fullscreen", "--no-audio", "--decoder",
+                stage.program("spice-overlay-decoder"), *options]
+
+    def playing(self, stage, clip, viewer_options=(), play_options=("--loop",), end=""):
+        """A viewer with a clip that plays: (host, viewer process, decoder's pid, statistics file)."""
+        weston, host = self.theatre(stage, end)
+        viewer = staging.Viewer(stage, weston, host.uri, "--no-audio", *viewer_options)
+        staging.start_play(stage, host, [clip], *play_options)
+        self.step(host, "ready")
+        host.tell("continue")
+        self.step(host, "playing")
+        staging.wait_for(lambda: viewer.stats().get("frames_presented", 0) > 0 or not viewer.process.alive, 30,
+                         lambda: f"a frame on the screen: {viewer.process.tail()}")
+        return host, viewer, viewer.decoders()[0]
+
+    @staticmethod
+    def step(host, name):
+        while host.wait("step", seconds=60)["name"] != name:
+            pass
+
+    # ---- figures
+
+    def instructions(self):
+        """Of the viewer, per frame; counted while a stream plays, so that starting up is not in it."""
+        per_frame = {}
+        for size in ("1280x720", "3840x2160"):
+            with staging.Stage(self.build) as stage:
+                weston, host = self.theatre(stage)
+                # The C library copies with one instruction that callgrind counts once for each byte; its vector loops serve as well.
+                environment = {**weston.environment, "GLIBC_TUNABLES": "glibc.cpu.x86_rep_movsb_threshold=0x10000000:"
+                                                                       "glibc.cpu.x86_rep_stosb_threshold=0x10000000"}
+                viewer = meters.Callgrind(stage, "viewer", self.viewer_command(stage, host), environment)
+                staging.start_play(stage, host, [self.clip(size, 10, "2M", noise=0)], "--loop")
+                self.step(host, "ready")
+                host.tell("continue")
+                self.step(host, "playing")
+                staging.wait_for(lambda: self.moving(weston), 60, lambda: f"a picture that moves: {viewer.process.tail()}", every=0.5)
+                time.sleep(2)
+                viewer.on()
+                time.sleep(self.seconds)
+                viewer.off()
+                if not self.moving(weston):
+                    raise staging.Failure(f"no picture moved any more at the end: {viewer.process.tail()}")
+                count, calls, own = viewer.finish()
+            frames = meters.called(calls, "spice_overlay::DecoderProcess::send(")
+            shown = meters.called(calls, "spice_overlay::DecoderProcess::release(")
+            if min(frames, shown) < 10 * self.seconds:
+                raise staging.Failure(f"only {frames} frames sent and {shown} shown at {size} while callgrind counted")
+            per_frame[size] = count / frames
+            shares = {place: round(instructions / frames) for place, instructions in own.most_common(6)}
+            self.table.add(f"viewer instructions a frame, {size}", count / frames, "instructions", 50000, f"{frames} frames",
+                           by_library=shares)
+        small, large = per_frame.values()
+        self.table.add("  growth from 1280x720 to 3840x2160", 100 * (large / small - 1), "%", 2)
+
+    @staticmethod
+    def moving(weston):
+        """Whether two pictures of the video differ."""
+        x, y, width, height = VIDEO
+        first = weston.shoot().pixels[y:y + height, x:x + width].copy()
+        time.sleep(0.3)
+        return bool((first != weston.shoot().pixels[y:y + height, x:x + width]).any())
+
+    def system_calls(self):
+        with staging.Stage(self.build) as stage:
+            _, viewer, decoder = self.playing(stage, self.clip("1280x720", 20))
+            members = meters.threads(viewer.process.pid), meters.threads(decoder)
+            tracer = meters.Strace(stage, [viewer.process.pid, decoder])
+            time.sleep(self.seconds)
+            calls = tracer.stop()
+        of_viewer, of_decoder, hop, names = meters.calls_per_frame(calls, *members)
+        self.table.add("system calls a frame, viewer + decoder", of_viewer + of_decoder, "calls", by_name=names)
+        self.table.add("  viewer", of_viewer, "calls")
+        self.table.add("  decoder, FFmpeg's threads with it", of_decoder, "calls")
+        self.table.add("  decoder's half of the hop between the two", hop, "calls", 2.1)
+
+    def processor_time(self):
+        """Viewer and decoder against FFmpeg that decodes the same file and does nothing with it."""
+        for size in ("1280x720", "1920x1080"):
+            clip = self.clip(size, 20)
+            ratios, shares, wire = [], [], []
+            for _ in range(self.rounds):
+                with staging.Stage(self.build) as stage:
+                    weston, host = self.theatre(stage, end="close film")
+                    viewer = staging.Viewer(stage, weston, host.uri, "--no-audio")
+                    play = staging.start_play(stage, host, [clip])
+                    self.step(host, "ready")
+                    time.sleep(1)
+                    before = meters.cpu_seconds(viewer.process.pid, children=True)
+                    host.tell("continue")
+                    self.step(host, "playing")
+                    staging.wait_for(viewer.decoders, 10, "a decoder")
+                    staging.wait_for(lambda: not viewer.decoders(), 60, "the end of the clip")
+                    used = meters.cpu_seconds(viewer.process.pid, children=True) - before
+                    time.sleep(1.2)  # the figures are written once a second
+                    figures = viewer.stats()
+                    play.stop()
+                alone = self.decode_only(clip)
+                ratios.append(used / alone)
+                shares.append((used, alone))
+                wire.append(figures["wire_bytes"] / max(1, figures["bitstream_bytes"]))
+            used, alone = shares[ratios.index(statistics.median_low(ratios))]
+            self.table.add(f"CPU against decoding alone, {size}", statistics.median(ratios), "times", 1.10,
+                           f"{used:.2f} s against {alone:.2f} s, {figures['frames_presented']} frames, {figures['transport']}")
+            self.table.add(f"wire bytes against bitstream, {size}", statistics.median(wire), "times", 1.005)
+
+    @staticmethod
+    def decode_only(clip):
+        threads = str(min(4, os.cpu_count()))
+        process = subprocess.Popen(["ffmpeg", "-v", "error", "-nostdin", "-threads", threads, "-i", clip, "-f", "null", "-"])
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = status
+        if status != 0:
+            raise staging.Missing("ffmpeg cannot decode the clip")
+        return usage.ru_utime + usage.ru_stime
+
+    def desktop(self):
+        """30 updates a second, ours against spicy's, under the same compositor."""
+        for scene, what in (("desktop", "320x180 of it"), ("desktop-full", "all of it")):
+            cpu = {}
+            for client in ("viewer", "spicy"):
+                rates = [self.desktop_cpu(scene, client) for _ in range(self.rounds)]
+                cpu[client] = statistics.median(rates)
+            self.table.add(f"CPU for 30 desktop updates a second, {what}", 100 * cpu["viewer"], "% of a core")
+            self.table.add("  against spicy", cpu["viewer"] / cpu["spicy"], "times", 0.5, f"spicy: {100 * cpu['spicy']:.1f} %")
+
+    def desktop_cpu(self, scene, client):
+        with staging.Stage(self.build) as stage:
+            weston = staging.Weston(stage, "gl", (1280, 800))
+            host = staging.Host(stage, SCENES / f"{scene}.scene")
+            if client == "viewer":
+                process = stage.start(client, self.viewer_command(stage, host), weston.environment)
+            else:
+                process = stage.start(client, ["spicy", f"--uri={host.uri}", "--full-screen", "--spice-disable-audio"], weston.environment)
+            host.wait("client-connected")
+            time.sleep(3)
+            first = weston.shoot().pixels.copy()
+            before, begin = meters.cpu_seconds(process.pid), time.monotonic()
+            time.sleep(self.seconds)
+            used = (meters.cpu_seconds(process.pid) - before) / (time.monotonic() - begin)
+            if (first == weston.shoot().pixels).all():
+                raise staging.Failure(f"{client} shows no desktop updates: {process.tail()}")
+            return used
+
+    def idle(self):
+        """Wake-ups while nothing moves: without a video, with a paused one, and without any redirection for comparison."""
+        with staging.Stage(self.build) as stage:
+            weston, host = self.theatre(stage)
+            viewer = stage.start("viewer", self.viewer_command(stage, host, "--port-name", ""), weston.environment)
+            host.wait("client-connected")
+            time.sleep(3)
+            (plain,) = meters.wakeups(stage, [viewer.pid], self.seconds)
+        self.table.add("wake-ups a second, viewer without redirection, idle", plain, "wake-ups")
+        with staging.Stage(self.build) as stage:
+            weston, host = self.theatre(stage, end="pause film\nwait 1s\nstep paused")
+            viewer = stage.start("viewer", self.viewer_command(stage, host), weston.environment)
+            staging.start_play(stage, host, [self.clip("1280x720", 20)], "--loop")
+            self.step(host, "ready")
+            time.sleep(3)
+            (idle,) = meters.wakeups(stage, [viewer.pid], self.seconds)
+            self.table.add("  more with a port and no stream", idle - plain, "wake-ups", 0.2)
+            host.tell("continue")
+            self.step(host, "playing")
+            time.sleep(2)
+            host.tell("continue")
+            self.step(host, "paused")
+            time.sleep(3)
+            decoder = decoders_of(viewer.pid)[0]
+            paused, of_decoder = meters.wakeups(stage, [viewer.pid, decoder], self.seconds)
+            self.table.add("  more with a paused video", paused - plain, "wake-ups", 0.2)
+            self.table.add("  of its decoder", of_decoder, "wake-ups", 0)
+
+
+def decoders_of(pid):
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if "spice-overlay-d" in pathlib.Path(f"/proc/{child}/comm").read_text()]
+
+
+FIGURES = {
+    "instructions": Bench.instructions,
+    "system-calls": Bench.system_calls,
+    "processor-time": Bench.processor_time,
+    "desktop": Bench.desktop,
+    "idle": Bench.idle,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="the same as data")
+    parser.add_argument("--only", action="append", choices=FIGURES, help="measure this alone (may be repeated)")
+    parser.add_argument("--quick", action="store_true", help="shorter, once each: to see that it works")
+    parser.add_argument("--build", default=str(ROOT / "build"), help=argparse.SUPPRESS)
+    parser.add_argument("build_dir", nargs="?", metavar="BUILD_DIR", help="what to measure (default: build)")
+    options = parser.parse_args()
+    bench = Bench(options.build_dir or options.build, options.quick)
+    failed = False
+    for name in options.only or FIGURES:
+        print(f"{name}:", flush=True)
+        try:
+            FIGURES[name](bench)
+        except staging.Missing as problem:
+            bench.table.skip(name, problem)
+        except staging.Failure as problem:
+            failed = True
+            bench.table.rows.append({"name": name, "failed": str(problem), "ok": False})
+            print(f"  {name} failed: {problem}", flush=True)
+    beyond = [row["name"].strip() for row in bench.table.rows if not row["ok"] and "value" in row]
+    if options.json:
+        options.json.write_text(json.dumps(bench.table.rows, indent=2) + "\n")
+    if beyond:
+        print(f"Beyond their limits: {'; '.join(beyond)}")
+    return 1 if failed or beyond else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
