@@ -15,8 +15,10 @@ constexpr std::size_t kMaxPiecesPixels = 16u << 20; // 64 MiB
 constexpr std::size_t kMaxWaiting = 64;
 constexpr std::size_t kMaxTries = 256;
 
-/// A stray placeholder is no speck: in all but narrow rectangles every eighth pixel of every eighth row finds it.
+/// A stray placeholder is no speck, but may be a narrow strip: every eighth row and every eighth column finds it
+/// where looking at each pixel would take long.
 constexpr int kSampling = 8;
+constexpr std::int64_t kSampledArea = 1 << 16;
 
 /// Lossy desktop compression and colour conversion in the guest leave a flat colour a few steps off.
 constexpr int kColourTolerance = 4;
@@ -149,11 +151,10 @@ void DesktopSync::release_pieces(std::size_t count, GuestRegion &damage)
     }
 }
 
-/// What the shadow would show there with the oldest `pieces` pieces released.
+/// What the shadow would show there with the oldest `pieces` pieces released. Never read from the live picture: SPICE may
+/// already have drawn there what it has not yet told.
 std::uint32_t DesktopSync::pixel(int x, int y, std::size_t pieces) const
 {
-    if (pieces == pieces_.size())
-        return live_.row(y)[x];
     while (pieces-- > 0) {
         const GuestRect &r = pieces_[pieces].rect;
         if (x >= r.x1 && x < r.x2 && y >= r.y1 && y < r.y2)
@@ -191,12 +192,13 @@ bool DesktopSync::fits(std::uint32_t id, const VideoGeometry &g, std::size_t pie
             own |= w.geometry.target;
     }
     auto sample = [](const GuestRect &r, auto right) {
-        int step_x = r.width() < 4 * kSampling ? 1 : kSampling;
-        int step_y = r.height() < 4 * kSampling ? 1 : kSampling;
-        for (int y = r.y1; y < r.y2; y += step_y)
-            for (int x = r.x1; x < r.x2; x += step_x)
+        int sampling = r.area() > kSampledArea ? kSampling : 1;
+        for (int y = r.y1; y < r.y2; ++y) {
+            int step = (y - r.y1) % sampling == 0 || y == r.y2 - 1 ? 1 : sampling;
+            for (int x = r.x1; x < r.x2; x += step)
                 if (!right(x, y))
                     return false;
+        }
         return true;
     };
     auto absent = [&](const GuestRect &r) {
