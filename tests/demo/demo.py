@@ -200,6 +200,7 @@ def headless(options):
         host.wait("client-connected")
         play_stats = stage.path("play-stats")
         play = staging.start_play(stage, host, videos, "--loop", "--stats", play_stats)
+        host.needed = [viewer.process, play]
         steps = []
 
         def on_step(step):
@@ -212,8 +213,6 @@ def headless(options):
             )
             judgement = "every pixel right" if verdict.clean else "WRONG: " + "; ".join(verdict.notes)
             print(f"  {len(steps):2}. {step.name:32} {judgement} ({shown})", flush=True)
-            if not viewer.process.alive:
-                raise staging.Failure(f"the viewer died: {viewer.process.tail()}")
 
         rehearsal.perform(weston, host, references, on_step, seconds=300)
         if not steps:

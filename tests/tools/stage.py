@@ -295,6 +295,7 @@ class Host:
             raise Failure(f"the host ended at once: {self.process.tail()}")
         self.buffer = b""
         self.events = []  # everything seen, for the curious
+        self.needed = []  # processes without which nothing more will happen
         if controlled:
             self.control = socket.socket(socket.AF_UNIX)
             self.control.connect(str(control))
@@ -318,14 +319,17 @@ class Host:
         return self.events[-1]
 
     def wait(self, *names, seconds=20):
-        """The next event of one of these names; others are passed over."""
+        """The next event of one of these names; others are passed over. Fails at once when a process of `needed` ends."""
         deadline = time.monotonic() + seconds
         while True:
-            event = self.next_event(max(0, deadline - time.monotonic()))
-            if event is None:
-                raise Failure(f"the host did not report {' or '.join(names)} in {seconds} s: {self.process.tail()}")
-            if event["event"] in names:
+            event = self.next_event(min(0.5, max(0, deadline - time.monotonic())))
+            if event and event["event"] in names:
                 return event
+            for process in self.needed:
+                if not process.alive:
+                    raise Failure(f"{process.name} ended: {process.tail()}")
+            if time.monotonic() > deadline:
+                raise Failure(f"the host did not report {' or '.join(names)} in {seconds} s: {self.process.tail()}")
 
 
 def start_play(stage, host, clips, *options, name="play"):

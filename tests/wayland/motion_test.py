@@ -60,7 +60,7 @@ def run(options, renderer, skew, table):
         host = staging.Host(stage, SCENE, "--skew", skew)
         viewer = staging.Viewer(stage, weston, host.uri)
         host.wait("client-connected")
-        staging.start_play(stage, host, [clip], "--loop")
+        host.needed = [viewer.process, staging.start_play(stage, host, [clip], "--loop")]
         look = look_of(host.wait("step"))
         staging.wait_for(
             lambda: motion.examine(weston.shoot().pixels, look, reference).clean,

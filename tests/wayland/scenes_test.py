@@ -54,7 +54,8 @@ def run(options, renderer, scene):
         viewer = staging.Viewer(stage, weston, host.uri)
         host.wait("client-connected")
         if videos:
-            staging.start_play(stage, host, [videos[index] for index in sorted(videos)], "--loop")
+            play = staging.start_play(stage, host, [videos[index] for index in sorted(videos)], "--loop")
+            host.needed = [viewer.process, play]
         steps = rehearsal.perform(weston, host, references, on_step)
         check(
             viewer.process.alive, f"the viewer died with status {viewer.process.popen.poll()}: {viewer.process.tail()}"
