@@ -56,6 +56,18 @@ bool too_large(std::int64_t width, std::int64_t height)
     return width > wire::kMaxCodedSide || height > wire::kMaxCodedSide || width * height > wire::kMaxCodedArea;
 }
 
+/// `context` is the one whose thread decodes: with frame threads that is not the one outside, and knows the format
+/// first.
+std::optional<ImageLayout> aligned_layout(AVCodecContext &context, std::uint32_t fourcc, int width, int height)
+{
+    int alignment[AV_NUM_DATA_POINTERS] = {};
+    avcodec_align_dimensions2(&context, &width, &height, alignment);
+    width = FFALIGN(width, 2);
+    height = FFALIGN(height, 2);
+    return shm_layout(fourcc, static_cast<std::uint32_t>(width), static_cast<std::uint32_t>(height),
+                      FFALIGN(static_cast<std::uint32_t>(width), kStrideAlignment));
+}
+
 std::string error_text(int error)
 {
     char text[AV_ERROR_MAX_STRING_SIZE] = {};
@@ -134,14 +146,9 @@ std::optional<Failure> VideoCodec::start(std::span<const std::uint8_t> extradata
     return std::nullopt;
 }
 
-std::optional<ImageLayout> VideoCodec::layout(std::uint32_t fourcc, int width, int height)
+std::optional<ImageLayout> VideoCodec::layout(std::uint32_t fourcc, int width, int height) const
 {
-    int alignment[AV_NUM_DATA_POINTERS] = {};
-    avcodec_align_dimensions2(context_.get(), &width, &height, alignment);
-    width = FFALIGN(width, 2);
-    height = FFALIGN(height, 2);
-    return shm_layout(fourcc, static_cast<std::uint32_t>(width), static_cast<std::uint32_t>(height),
-                      FFALIGN(static_cast<std::uint32_t>(width), kStrideAlignment));
+    return aligned_layout(*context_, fourcc, width, height);
 }
 
 int VideoCodec::get_buffer(AVCodecContext *context, AVFrame *frame, int flags)
@@ -155,7 +162,7 @@ int VideoCodec::get_buffer(AVCodecContext *context, AVFrame *frame, int flags)
     if (fourcc == 0 || (context->codec->capabilities & AV_CODEC_CAP_DR1) == 0)
         return avcodec_default_get_buffer2(context, frame, flags);
 
-    const auto layout = self.layout(fourcc, frame->width, frame->height);
+    const auto layout = aligned_layout(*context, fourcc, frame->width, frame->height);
     FramePool::Slot *slot = layout ? self.pool_.acquire(*layout) : nullptr;
     if (!slot) {
         self.starved_ = true;

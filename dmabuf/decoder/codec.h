@@ -47,7 +47,7 @@ public:
     [[nodiscard]] const DirectRule &rule() const { return rule_; }
 
     /// How a picture that is shown as it was decoded lies in memory.
-    [[nodiscard]] std::optional<ImageLayout> layout(std::uint32_t fourcc, int width, int height);
+    [[nodiscard]] std::optional<ImageLayout> layout(std::uint32_t fourcc, int width, int height) const;
 
 private:
     struct FreeContext {

@@ -25,8 +25,8 @@ namespace {
 constexpr std::size_t kUnitsKept = 4u << 20; ///< bytes; pages beyond are given back when no unit is left
 constexpr unsigned kBatch = 16;              ///< messages read by one system call
 constexpr unsigned kBatchesPerDispatch = 4;  ///< then the caller's other work has its turn
-/// Slots on their way back of which a decoder at work is told before a unit follows. Below the least ipc::max_held(), at
-/// which it waits for them.
+/// Slots on their way back of which a decoder at work is told before a unit follows. Below the least
+/// ipc::max_held(), at which it waits for them.
 constexpr int kReleaseBatch = 2;
 constexpr std::uint64_t kFramesPerUnit = 8; ///< a VP9 superframe holds as many
 

@@ -73,7 +73,7 @@ public:
         virtual void failed(wire::Reason reason, const std::string &why) = 0;
     };
 
-    /// Starts the process. `listener` outlives the object.
+    /// Starts the process, which ends with the calling thread at the latest. `listener` outlives the object.
     static Result<std::unique_ptr<DecoderProcess>> start(const Config &config, Listener &listener);
     ~DecoderProcess(); ///< kills and reaps
 

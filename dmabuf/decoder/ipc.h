@@ -140,8 +140,8 @@ inline constexpr std::size_t kMaxReply = sizeof(Failed);
 inline constexpr std::size_t kMaxRequest = sizeof(Open) + wire::kMaxExtradata;
 
 // No padding: what is sent is what was written, and nothing of the sender's memory beside it.
-static_assert(
-    std::has_unique_object_representations_v<
-        Open> && std::has_unique_object_representations_v<Control> && std::has_unique_object_representations_v<Buffer> && std::has_unique_object_representations_v<Frame> && std::has_unique_object_representations_v<Consumed> && std::has_unique_object_representations_v<Failed>);
+template <typename... Messages>
+inline constexpr bool kHavePadding = !(std::has_unique_object_representations_v<Messages> && ...);
+static_assert(!kHavePadding<Open, Control, Buffer, Frame, Consumed, Failed>);
 
 } // namespace spice_overlay::ipc

@@ -39,9 +39,9 @@ Clip clip_of(const Case &c, int frames)
                      std::string("-pix_fmt yuv420p -c:v ") + c.encoder + " " + c.options, frames);
 }
 
-class Direct : public testing::TestWithParam<Case> {};
+class Unconverted : public testing::TestWithParam<Case> {};
 
-TEST_P(Direct, pictures_equal_the_ffmpeg_programs_byte_for_byte_in_order)
+TEST_P(Unconverted, pictures_equal_the_ffmpeg_programs_byte_for_byte_in_order)
 {
     const Case &c = GetParam();
     NEED_ENCODER(c.encoder);
@@ -75,7 +75,7 @@ TEST_P(Direct, pictures_equal_the_ffmpeg_programs_byte_for_byte_in_order)
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    codecs, Direct,
+    codecs, Unconverted,
     testing::Values(
         Case{"h264", wire::Codec::kH264, "libx264", "-bf 0 -g 12", 640, 360},
         Case{"h264_b_frames", wire::Codec::kH264, "libx264", "-bf 3 -b_strategy 0 -g 24", 640, 360},
@@ -88,10 +88,35 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"vp8_odd", wire::Codec::kVp8, "libvpx", "-b:v 1M -auto-alt-ref 0 -deadline realtime -cpu-used 8", 101, 77},
         Case{"vp9", wire::Codec::kVp9, "libvpx-vp9", "-b:v 1M -deadline realtime -cpu-used 8", 640, 360},
         Case{"vp9_odd", wire::Codec::kVp9, "libvpx-vp9", "-b:v 1M -deadline realtime -cpu-used 8", 101, 77},
+        Case{"hevc_frame_threads", wire::Codec::kHevc, "libx265", "-preset ultrafast -x265-params log-level=error",
+             1920, 1080},
+        Case{"vp9_frame_threads", wire::Codec::kVp9, "libvpx-vp9", "-b:v 4M -deadline realtime -cpu-used 8", 1922,
+             1082},
         Case{"av1", wire::Codec::kAv1, "libsvtav1", "-preset 12", 640, 360},
         Case{"mpeg2", wire::Codec::kMpeg2, "mpeg2video", "-b:v 4M -bf 2", 640, 360},
         Case{"mpeg2_odd", wire::Codec::kMpeg2, "mpeg2video", "-b:v 2M", 322, 178}),
     [](const auto &test) { return test.param.name; });
+
+TEST(Shown, picture_shown_twice_has_a_slot_for_each_time)
+{
+    NEED_ENCODER("libvpx-vp9");
+    const Clip clip =
+        make_clip("testsrc=s=320x180:r=30", "-pix_fmt yuv420p -c:v libvpx-vp9 -deadline realtime -cpu-used 8", 1);
+    ASSERT_EQ(clip.units.size(), 1u);
+    Driver driver(Driver::config(kProgram, wire::Codec::kVp9, 320, 180));
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    driver.hold = true;
+    std::vector<Driver::Unit> units = clip.units;
+    for (std::int64_t time = 1; time <= 3; ++time)
+        units.push_back({{0x88}, time, false}); // VP9, show_existing_frame, reference 0
+    ASSERT_TRUE(driver.feed_all(units)) << driver.why << " after " << driver.pictures.size() << " pictures";
+    ASSERT_EQ(driver.pictures.size(), 4u);
+    EXPECT_EQ(driver.slots.size(), 4u);
+    for (const auto &picture : driver.pictures) {
+        EXPECT_EQ(picture.fourcc, kFourccYu12);
+        EXPECT_EQ(picture.pixels, driver.pictures[0].pixels);
+    }
+}
 
 // ---- pictures that are converted
 
