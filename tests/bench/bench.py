@@ -35,7 +35,8 @@ class Table:
 
     def add(self, name, value, unit, limit=None, note="", **more):
         """`limit` is the most that `value` may be."""
-        row = {"name": name, "value": value, "unit": unit, "limit": limit, "ok": limit is None or value <= limit, "note": note, **more}
+        row = {"name": name, "value": value, "unit": unit, "limit": limit, "ok": limit is None or value <= limit,
+               "note": note, **more}
         self.rows.append(row)
         at_most = "" if limit is None else f"at most {limit:g}"
         verdict = "" if limit is None else "ok" if row["ok"] else "TOO MUCH"
@@ -61,14 +62,15 @@ class Bench:
     # ---- material
 
     def clip(self, size, seconds, bit_rate="4M", noise=10):
-        """Moving detail, 30 frames a second, at the same bit rate whatever the size. More noise is more work for the decoder."""
+        """Moving detail, 30 frames a second, at the same bit rate whatever the size. More noise is more decoding."""
         path = self.clips / f"{size}-{seconds}s-{bit_rate}-{noise}.mp4"
         if not path.exists():
             part = path.with_suffix(".part")
             done = subprocess.run([
                 "ffmpeg", "-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i",
-                f"testsrc2=s=1280x720:r=30,noise=alls={noise}:allf=t,scale={size}", "-t", str(seconds), "-pix_fmt", "yuv420p", "-c:v", "libx264",
-                "-preset", "veryfast", "-b:v", bit_rate, "-maxrate", bit_rate, "-bufsize", bit_rate, "-g", "60", "-f", "mp4", part],
+                f"testsrc2=s=1280x720:r=30,noise=alls={noise}:allf=t,scale={size}", "-t", str(seconds),
+                "-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "veryfast", "-g", "60",
+                "-b:v", bit_rate, "-maxrate", bit_rate, "-bufsize", bit_rate, "-f", "mp4", part],
                 capture_output=True, text=True)
             if done.returncode != 0:
                 raise staging.Missing(f"ffmpeg cannot make a clip: {done.stderr.strip().splitlines()[-1:]}")
@@ -111,15 +113,18 @@ class Bench:
         for size in ("1280x720", "3840x2160"):
             with staging.Stage(self.build) as stage:
                 weston, host = self.theatre(stage)
-                # The C library copies with one instruction that callgrind counts once for each byte; its vector loops serve as well.
-                environment = {**weston.environment, "GLIBC_TUNABLES": "glibc.cpu.x86_rep_movsb_threshold=0x10000000:"
-                                                                       "glibc.cpu.x86_rep_stosb_threshold=0x10000000"}
+                # The C library copies with one instruction that callgrind counts once for each byte; its vector loops
+                # serve as well.
+                environment = {**weston.environment,
+                               "GLIBC_TUNABLES": "glibc.cpu.x86_rep_movsb_threshold=0x10000000:"
+                                                 "glibc.cpu.x86_rep_stosb_threshold=0x10000000"}
                 viewer = meters.Callgrind(stage, "viewer", self.viewer_command(stage, host), environment)
                 staging.start_play(stage, host, [self.clip(size, 10, "2M", noise=0)], "--loop")
                 self.step(host, "ready")
                 host.tell("continue")
                 self.step(host, "playing")
-                staging.wait_for(lambda: self.moving(weston), 60, lambda: f"a picture that moves: {viewer.process.tail()}", every=0.5)
+                staging.wait_for(lambda: self.moving(weston), 60,
+                                 lambda: f"a picture that moves: {viewer.process.tail()}", every=0.5)
                 time.sleep(2)
                 viewer.on()
                 time.sleep(self.seconds)
@@ -133,8 +138,8 @@ class Bench:
                 raise staging.Failure(f"only {frames} frames sent and {shown} shown at {size} while callgrind counted")
             per_frame[size] = count / frames
             shares = {place: round(instructions / frames) for place, instructions in own.most_common(6)}
-            self.table.add(f"viewer instructions a frame, {size}", count / frames, "instructions", 50000, f"{frames} frames",
-                           by_library=shares)
+            self.table.add(f"viewer instructions a frame, {size}", count / frames, "instructions", 50000,
+                           f"{frames} frames", by_library=shares)
         small, large = per_frame.values()
         self.table.add("  growth from 1280x720 to 3840x2160", 100 * (large / small - 1), "%", 2)
 
@@ -186,13 +191,15 @@ class Bench:
                 wire.append(figures["wire_bytes"] / max(1, figures["bitstream_bytes"]))
             used, alone = shares[ratios.index(statistics.median_low(ratios))]
             self.table.add(f"CPU against decoding alone, {size}", statistics.median(ratios), "times", 1.10,
-                           f"{used:.2f} s against {alone:.2f} s, {figures['frames_presented']} frames, {figures['transport']}")
+                           f"{used:.2f} s against {alone:.2f} s, {figures['frames_presented']} frames shown, "
+                           f"{figures['transport']}")
             self.table.add(f"wire bytes against bitstream, {size}", statistics.median(wire), "times", 1.005)
 
     @staticmethod
     def decode_only(clip):
         threads = str(min(4, os.cpu_count()))
-        process = subprocess.Popen(["ffmpeg", "-v", "error", "-nostdin", "-threads", threads, "-i", clip, "-f", "null", "-"])
+        process = subprocess.Popen(
+            ["ffmpeg", "-v", "error", "-nostdin", "-threads", threads, "-i", clip, "-f", "null", "-"])
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = status
         if status != 0:
@@ -207,7 +214,8 @@ class Bench:
                 rates = [self.desktop_cpu(scene, client) for _ in range(self.rounds)]
                 cpu[client] = statistics.median(rates)
             self.table.add(f"CPU for 30 desktop updates a second, {what}", 100 * cpu["viewer"], "% of a core")
-            self.table.add("  against spicy", cpu["viewer"] / cpu["spicy"], "times", 0.5, f"spicy: {100 * cpu['spicy']:.1f} %")
+            self.table.add("  against spicy", cpu["viewer"] / cpu["spicy"], "times", 0.5,
+                           f"spicy: {100 * cpu['spicy']:.1f} %")
 
     def desktop_cpu(self, scene, client):
         with staging.Stage(self.build) as stage:
@@ -216,7 +224,8 @@ class Bench:
             if client == "viewer":
                 process = stage.start(client, self.viewer_command(stage, host), weston.environment)
             else:
-                process = stage.start(client, ["spicy", f"--uri={host.uri}", "--full-screen", "--spice-disable-audio"], weston.environment)
+                command = ["spicy", f"--uri={host.uri}", "--full-screen", "--spice-disable-audio"]
+                process = stage.start(client, command, weston.environment)
             host.wait("client-connected")
             time.sleep(3)
             first = weston.shoot().pixels.copy()
@@ -228,7 +237,7 @@ class Bench:
             return used
 
     def idle(self):
-        """Wake-ups while nothing moves: without a video, with a paused one, and without any redirection for comparison."""
+        """Wake-ups while nothing moves: without a video, with a paused one, and without redirection to compare with."""
         with staging.Stage(self.build) as stage:
             weston, host = self.theatre(stage)
             viewer = stage.start("viewer", self.viewer_command(stage, host, "--port-name", ""), weston.environment)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a running program costs: instructions by callgrind, system calls by strace, processor time by the kernel's account."""
+"""What a running program costs: instructions by callgrind, system calls by strace, time by the kernel's account."""
 
 import collections
 import os
@@ -16,8 +16,8 @@ WAITING = {"poll", "ppoll", "epoll_wait", "epoll_pwait", "select", "pselect6"}
 
 
 def cpu_seconds(pid, children=False):
-    """User and system time of all threads; with `children` those of the children too that have ended and been collected, then
-    to a hundredth of a second only."""
+    """User and system time of all threads; with `children` that of children too that have ended and been collected,
+    then to a hundredth of a second only."""
     if not children:
         tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
@@ -30,11 +30,12 @@ class Callgrind:
 
     def __init__(self, stage, name, command, environment):
         self.out = stage.path("callgrind")
-        self.process = stage.start(name, ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={self.out}",
-                                          *command], environment)
+        self.process = stage.start(name, ["valgrind", "--tool=callgrind", "--instr-atstart=no",
+                                          f"--callgrind-out-file={self.out}", *command], environment)
 
     def _switch(self, state):
-        done = subprocess.run(["callgrind_control", "-i", state, str(self.process.pid)], capture_output=True, text=True, timeout=120)
+        done = subprocess.run(["callgrind_control", "-i", state, str(self.process.pid)], capture_output=True, text=True,
+                              timeout=120)
         if done.returncode != 0 or "OK" not in done.stdout:
             raise staging.Failure(f"callgrind_control: {done.stdout.strip()} {done.stderr.strip()}")
 
@@ -114,8 +115,8 @@ def threads(pid):
 
 
 def calls_per_frame(calls, viewer, decoder):
-    """(viewer's, decoder's, socket calls of the decoder) per frame, over whole frames: the decoder speaks with sendmsg on
-    descriptor 3 once for each."""
+    """(viewer's, decoder's, the decoder's on its socket, by name) per frame, over whole frames: the decoder calls
+    sendmsg on descriptor 3 once for each."""
     frames = [index for index, (_, thread, name, arguments) in enumerate(calls)
               if thread in decoder and name == "sendmsg" and arguments.startswith("3,")]
     if len(frames) < 50:
@@ -126,7 +127,8 @@ def calls_per_frame(calls, viewer, decoder):
     of_decoder = sum(thread in decoder for _, thread, _, _ in window)
     hop = sum(thread in decoder and name in ("sendmsg", "recvmmsg") for _, thread, name, _ in window)
     names = collections.Counter(("viewer " if thread in viewer else "decoder ") + name for _, thread, name, _ in window)
-    return of_viewer / count, of_decoder / count, hop / count, {name: round(times / count, 2) for name, times in names.most_common(12)}
+    by_name = {name: round(times / count, 2) for name, times in names.most_common(12)}
+    return of_viewer / count, of_decoder / count, hop / count, by_name
 
 
 def wakeups(stage, pids, seconds):
@@ -138,5 +140,5 @@ def wakeups(stage, pids, seconds):
     time.sleep(seconds)
     end = time.time()
     calls = tracer.stop()
-    return [sum(thread in members[pid] and name in WAITING and begin <= at <= end for at, thread, name, _ in calls) / seconds
-            for pid in pids]
+    waits = [thread for at, thread, name, _ in calls if name in WAITING and begin <= at <= end]
+    return [sum(thread in members[pid] for thread in waits) / seconds for pid in pids]
