@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "formats.h"
 
+#include <cassert>
+#include <cstring>
+
 namespace spice_overlay {
 
 std::optional<ImageLayout> shm_layout(std::uint32_t fourcc, std::uint32_t width, std::uint32_t height,
@@ -38,6 +41,24 @@ std::optional<ImageLayout> shm_layout(std::uint32_t fourcc, std::uint32_t width,
         return std::nullopt;
     layout.bytes = static_cast<std::size_t>(bytes);
     return layout;
+}
+
+void extend_edges(const ImageLayout &layout, std::span<std::uint8_t> memory, std::uint32_t width, std::uint32_t height)
+{
+    assert(memory.size() >= layout.bytes && width <= layout.width && height <= layout.height);
+    for (unsigned i = 0; i < layout.plane_count; ++i) {
+        const bool chroma = i > 0;
+        const std::size_t sample = layout.fourcc == kFourccNv12 && chroma ? 2 : 1; // bytes
+        const std::size_t columns = chroma ? (width + 1) / 2 : width;
+        const std::size_t rows = chroma ? (height + 1) / 2 : height;
+        const std::size_t stride = layout.planes[i].stride;
+        std::uint8_t *plane = memory.data() + layout.planes[i].offset;
+        if (columns < (chroma ? layout.width / 2 : layout.width))
+            for (std::size_t y = 0; y < rows; ++y)
+                std::memcpy(plane + y * stride + columns * sample, plane + y * stride + (columns - 1) * sample, sample);
+        if (rows < (chroma ? layout.height / 2 : layout.height))
+            std::memcpy(plane + rows * stride, plane + (rows - 1) * stride, stride);
+    }
 }
 
 } // namespace spice_overlay

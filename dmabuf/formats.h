@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 
 namespace spice_overlay {
 
@@ -46,5 +47,10 @@ struct ImageLayout {
 /// a zero or odd (YUV) size, a stride that does not hold a line, or anything beyond the limits.
 [[nodiscard]] std::optional<ImageLayout> shm_layout(std::uint32_t fourcc, std::uint32_t width, std::uint32_t height,
                                                     std::uint32_t stride);
+
+/// Continues the picture of `width` x `height` pixels, which fills the top left of the image, by one sample to the right and
+/// below where the image goes on: what filters chroma at the picture's edge reads that sample too. YUV formats only;
+/// `memory` holds layout.bytes.
+void extend_edges(const ImageLayout &layout, std::span<std::uint8_t> memory, std::uint32_t width, std::uint32_t height);
 
 } // namespace spice_overlay

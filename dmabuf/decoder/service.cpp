@@ -163,6 +163,9 @@ void Service::show(AVFrame &frame)
     FramePool::Slot *slot = place(frame, crop);
     if (!slot)
         return;
+    if (slot->layout.plane_count > 1)
+        extend_edges(slot->layout, {slot->memory.data(), slot->memory.size()}, static_cast<std::uint32_t>(frame.width),
+                     static_cast<std::uint32_t>(frame.height));
     const std::int64_t pts = frame.pts != AV_NOPTS_VALUE ? frame.pts : last_pts_;
     send_frame(*slot, crop, pts);
 }

@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -138,6 +140,40 @@ TEST(UnitPlaces, small_units_find_room_beside_an_oversized_one)
     ASSERT_TRUE(places.take(2));
     for (int i = 0; i < 10; ++i)
         EXPECT_TRUE(places.put(730)) << i;
+}
+
+TEST(Layout, edges_are_continued_by_one_sample_and_the_picture_stays)
+{
+    for (const std::uint32_t fourcc : {kFourccYu12, kFourccNv12}) {
+        const auto layout = shm_layout(fourcc, 20, 12, 32);
+        ASSERT_TRUE(layout);
+        std::vector<std::uint8_t> memory(layout->bytes, 0);
+        for (unsigned i = 0; i < layout->plane_count; ++i) { // a picture of 13 x 7 pixels
+            const std::uint32_t bytes = i == 0 ? 13 : fourcc == kFourccNv12 ? 14 : 7;
+            for (std::uint32_t y = 0; y < (i ? 4u : 7u); ++y)
+                for (std::uint32_t x = 0; x < bytes; ++x)
+                    memory[layout->planes[i].offset + y * layout->planes[i].stride + x] =
+                        static_cast<std::uint8_t>(1 + x + 16 * y);
+        }
+        const std::vector<std::uint8_t> before = memory;
+        extend_edges(*layout, memory, 13, 7);
+        for (unsigned i = 0; i < layout->plane_count; ++i) {
+            const auto at = [&](const std::vector<std::uint8_t> &m, std::uint32_t x, std::uint32_t y) {
+                return m[layout->planes[i].offset + y * layout->planes[i].stride + x];
+            };
+            const std::uint32_t sample = fourcc == kFourccNv12 && i ? 2 : 1;
+            const std::uint32_t bytes = i == 0 ? 13 : 7 * sample;
+            const std::uint32_t rows = i ? 4 : 7;
+            for (std::uint32_t y = 0; y < rows; ++y) {
+                for (std::uint32_t x = 0; x < bytes; ++x)
+                    EXPECT_EQ(at(memory, x, y), at(before, x, y));
+                for (std::uint32_t x = 0; x < sample; ++x)
+                    EXPECT_EQ(at(memory, bytes + x, y), at(before, bytes - sample + x, y));
+            }
+            for (std::uint32_t x = 0; x < bytes; ++x)
+                EXPECT_EQ(at(memory, x, rows), at(before, x, rows - 1));
+        }
+    }
 }
 
 TEST(UnitPlaces, random_units_never_overlap)
