@@ -185,6 +185,12 @@ int VideoCodec::get_buffer(AVCodecContext *context, AVFrame *frame, int flags)
     return 0;
 }
 
+bool VideoCodec::keeps_more_than_the_picture(const AVFrame &frame) const
+{
+    constexpr int kMacroblock = 16; // pixels; RFC 6386, section 5: what is cut off at the edges is decoded and predicted from
+    return context_->codec_id == AV_CODEC_ID_VP8 && (frame.width % kMacroblock != 0 || frame.height % kMacroblock != 0);
+}
+
 std::optional<Failure> VideoCodec::decode(const Unit &unit, const std::function<void(AVFrame &)> &sink)
 {
     // Not reference-counted: FFmpeg copies the unit and pads it, and its place is free at once.

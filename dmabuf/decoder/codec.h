@@ -40,6 +40,8 @@ public:
     /// Decodes one access unit and calls `sink(AVFrame &)` for each picture that comes out, in order of presentation.
     /// Damaged units are skipped; a failure comes only when nothing can be decoded any more.
     [[nodiscard]] std::optional<Failure> decode(const Unit &unit, const std::function<void(AVFrame &)> &sink);
+    /// Whether samples beside the picture belong to the decoder, which predicts later pictures from them.
+    [[nodiscard]] bool keeps_more_than_the_picture(const AVFrame &frame) const;
     /// Brings out the pictures that wait for later units. Decoding goes on at the next key unit.
     void drain(const std::function<void(AVFrame &)> &sink);
     void flush();

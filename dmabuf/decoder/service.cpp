@@ -163,7 +163,7 @@ void Service::show(AVFrame &frame)
     FramePool::Slot *slot = place(frame, crop);
     if (!slot)
         return;
-    if (slot->layout.plane_count > 1)
+    if (slot->layout.plane_count > 1 && !codec_->keeps_more_than_the_picture(frame))
         extend_edges(slot->layout, {slot->memory.data(), slot->memory.size()}, static_cast<std::uint32_t>(frame.width),
                      static_cast<std::uint32_t>(frame.height));
     const std::int64_t pts = frame.pts != AV_NOPTS_VALUE ? frame.pts : last_pts_;
