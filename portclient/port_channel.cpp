@@ -224,6 +224,11 @@ PortChannel::PortChannel(SpiceSession *session, std::string name, Listener &list
 
 PortChannel::~PortChannel() = default;
 
+bool PortChannel::found() const
+{
+    return p_->port_ != nullptr;
+}
+
 bool PortChannel::is_open() const
 {
     return p_->open_;

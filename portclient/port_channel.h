@@ -40,6 +40,8 @@ public:
     PortChannel &operator=(const PortChannel &) = delete;
 
     [[nodiscard]] bool is_open() const;
+    /// Whether the server has a port of the name, open or not. Not known until its port channels have connected.
+    [[nodiscard]] bool found() const;
 
     /// Queues a copy of `bytes` behind what was written before. False, with nothing queued: the port is not open, or
     /// more than kMaxQueued would wait since the guest does not read. What waits when the port closes is forgotten.

@@ -18,6 +18,9 @@ using namespace spice_overlay;
 
 namespace {
 
+/// How long after the desktop's first picture the port channels may take to tell their names.
+constexpr std::int64_t kPortPatience = 3'000'000'000;
+
 const char *port_name_of(const SpiceOverlayDisplayOptions &options)
 {
     return options.port_name ? options.port_name : wire::kDefaultPortName;
@@ -66,6 +69,7 @@ private:
     InputForwarder input_;
     std::unique_ptr<Redirection> redirection_;
     std::unique_ptr<PortChannel> port_;
+    MainTimer port_missing_timer_;
 
     // While mapped:
     wl_surface *parent_ = nullptr;
@@ -98,9 +102,15 @@ DisplayCore::DisplayCore(SpiceOverlayDisplay *widget, SpiceSession *session, con
           session, GTK_WIDGET(widget), screen_, [this] { screen_changed(); },
           [this] {
               commit_with_window();
+              port_missing_timer_.set(monotonic_now() + kPortPatience);
               g_signal_emit(widget_, guest_resized_signal, 0, desktop_.width(), desktop_.height());
           }),
-      input_(session, GTK_WIDGET(widget), [this] { return fit_in_widget(); })
+      input_(session, GTK_WIDGET(widget), [this] { return fit_in_widget(); }),
+      port_missing_timer_([this, name = std::string(port_name_of(options))] {
+          if (port_ && !port_->found())
+              g_warning("the guest has no port named \"%s\": its videos are not redirected (see the option --port-name)",
+                        name.c_str());
+      })
 {
     if (codecs.empty())
         return;
