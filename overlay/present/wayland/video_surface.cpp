@@ -143,7 +143,19 @@ void VideoSurface::set_source(const VideoFrame &frame)
                            wl_fixed_from_double(h));
 }
 
-/// Makes the frame the surface's content with the next commit.
+/// The frame's memory is the surface's with the next commit, and the compositor's to read until its release.
+void VideoSurface::attach_buffer(const VideoFramePtr &frame)
+{
+    wl_surface_attach(surface_, frame->buffer->get(), 0, 0);
+    wl_surface_damage_buffer(surface_, 0, 0, INT32_MAX, INT32_MAX);
+    if (std::find(active_.begin(), active_.end(), frame) == active_.end())
+        active_.push_back(frame);
+    frame->buffer->on_release = [this, raw = frame.get()] {
+        std::erase_if(active_, [raw](const VideoFramePtr &f) { return f.get() == raw; });
+    };
+}
+
+/// Shows a new frame with the next commit.
 void VideoSurface::attach(const VideoFramePtr &frame)
 {
     static const wl_callback_listener frame_listener = {VideoSurfaceEvents::frame_done};
@@ -151,8 +163,7 @@ void VideoSurface::attach(const VideoFramePtr &frame)
         VideoSurfaceEvents::sync_output, VideoSurfaceEvents::presented, VideoSurfaceEvents::discarded};
 
     set_source(*frame);
-    wl_surface_attach(surface_, frame->buffer->get(), 0, 0);
-    wl_surface_damage_buffer(surface_, 0, 0, INT32_MAX, INT32_MAX);
+    attach_buffer(frame);
     if (!frame_callback_) {
         frame_callback_ = wl_surface_frame(surface_);
         wl_callback_add_listener(frame_callback_, &frame_listener, this);
@@ -162,11 +173,6 @@ void VideoSurface::attach(const VideoFramePtr &frame)
         wp_presentation_feedback_add_listener(f->object, &feedback_listener, f.get());
         feedback_.push_back(std::move(f));
     }
-    if (std::find(active_.begin(), active_.end(), frame) == active_.end())
-        active_.push_back(frame);
-    frame->buffer->on_release = [this, raw = frame.get()] {
-        std::erase_if(active_, [raw](const VideoFramePtr &f) { return f.get() == raw; });
-    };
     current_ = frame;
     listener_.frame_committed(*frame, monotonic_now());
 }
@@ -207,6 +213,9 @@ void VideoSurface::arrange(const VideoPlan &plan)
             attach(frame);
         } else {
             set_source(*current_);
+            // Weston keeps damage in surface coordinates until it draws: after a change of size, that of the frame before
+            // would cover another part of the buffer than it meant.
+            attach_buffer(current_);
         }
     } else if (mapped_) {
         mapped_ = false;

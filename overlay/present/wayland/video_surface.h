@@ -52,6 +52,7 @@ private:
         struct wp_presentation_feedback *object;
     };
 
+    void attach_buffer(const VideoFramePtr &frame);
     void attach(const VideoFramePtr &frame);
     void set_source(const VideoFrame &frame);
     void send_queued();
