@@ -160,9 +160,9 @@ void Redirection::frame_presented(const VideoFrame &frame, std::int64_t at)
         statistics_.receipt_to_presentation.add(at - frame.received);
 }
 
-void Redirection::frame_replaced(const VideoFrame &)
+void Redirection::frame_replaced(const VideoFrame &, bool hidden)
 {
-    ++statistics_.frames_dropped_late;
+    ++(hidden ? statistics_.frames_while_hidden : statistics_.frames_dropped_late);
 }
 
 void Redirection::work()

@@ -53,7 +53,7 @@ private:
 
     void frame_committed(const VideoFrame &frame, std::int64_t at) override;
     void frame_presented(const VideoFrame &frame, std::int64_t at) override;
-    void frame_replaced(const VideoFrame &frame) override;
+    void frame_replaced(const VideoFrame &frame, bool hidden) override;
 
     void end_stream(std::uint32_t stream);
     void work();     ///< shows what is due, ends what has failed

@@ -180,7 +180,7 @@ void VideoSurface::attach(const VideoFramePtr &frame)
 void VideoSurface::show(VideoFramePtr frame)
 {
     if (queued_)
-        listener_.frame_replaced(*queued_);
+        listener_.frame_replaced(*queued_, !mapped_);
     queued_ = std::move(frame);
     send_queued();
 }

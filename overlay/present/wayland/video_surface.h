@@ -25,7 +25,8 @@ public:
         virtual ~Listener() = default;
         virtual void frame_committed(const VideoFrame &frame, std::int64_t at) = 0;
         virtual void frame_presented(const VideoFrame &frame, std::int64_t at) = 0; ///< only with wp_presentation
-        virtual void frame_replaced(const VideoFrame &frame) = 0; ///< a newer one came before it could be shown
+        /// A newer one came before it could be shown; `hidden`: since no part of the video is visible.
+        virtual void frame_replaced(const VideoFrame &frame, bool hidden) = 0;
     };
 
     /// `rotation` in degrees clockwise, as in wire::StreamOpen. `listener` outlives the surface.
