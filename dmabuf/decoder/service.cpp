@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "service.h"
 
+#include "portclient/base/clock.h"
 #include "sandbox.h"
 
 extern "C" {
@@ -12,20 +13,12 @@ extern "C" {
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
 
 namespace spice_overlay {
 
 namespace {
 
 constexpr unsigned kBatch = 16; ///< messages read by one system call
-
-std::int64_t now()
-{
-    timespec time{};
-    ::clock_gettime(CLOCK_MONOTONIC, &time);
-    return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
-}
 
 wire::Rect cropped(const AVFrame &frame)
 {
@@ -141,7 +134,7 @@ std::optional<Failure> Service::decode_next()
 {
     const Unit unit = units_.front();
     units_.pop_front();
-    clock_ = now();
+    clock_ = monotonic_now();
     const auto sink = [this](AVFrame &frame) { show(frame); };
     if (unit.size == 0) {
         codec_->drain(sink);
@@ -244,7 +237,7 @@ void Service::send_frame(FramePool::Slot &slot, const wire::Rect &crop, std::int
     frame.epoch = epoch_;
     frame.crop = crop;
     frame.pts = pts;
-    const std::int64_t time = now();
+    const std::int64_t time = monotonic_now();
     frame.decode_ns = time - std::exchange(clock_, time);
     send(frame);
 }

@@ -2,14 +2,12 @@
 #include "player.h"
 
 #include <poll.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
-#include <ctime>
 
 namespace spice_overlay::play {
 namespace {
@@ -31,23 +29,7 @@ wire::Hello our_hello()
     return hello;
 }
 
-std::uint64_t fresh_nonce()
-{
-    std::uint64_t nonce = 0;
-    while (nonce == 0)
-        if (getrandom(&nonce, sizeof nonce, 0) != sizeof nonce)
-            nonce = static_cast<std::uint64_t>(monotonic_now());
-    return nonce;
-}
-
 } // namespace
-
-std::int64_t monotonic_now()
-{
-    timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * kSecond + now.tv_nsec;
-}
 
 Player::Player(Options options)
     : options_(std::move(options)), handshake_(our_hello()), had_geometry_(options_.geometry.has_value())

@@ -3,6 +3,7 @@
 
 #include "geometry_feed.h"
 #include "port.h"
+#include "portclient/base/clock.h"
 #include "portclient/base/result.h"
 #include "portclient/base/unique_fd.h"
 #include "portclient/wire/deframer.h"
@@ -106,6 +107,5 @@ private:
     bool line_shown_ = false;
 };
 
-[[nodiscard]] std::int64_t monotonic_now(); ///< ns of CLOCK_MONOTONIC
 
 } // namespace spice_overlay::play

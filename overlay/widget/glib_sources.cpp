@@ -4,16 +4,8 @@
 #include <glib-unix.h>
 
 #include <algorithm>
-#include <ctime>
 
 namespace spice_overlay {
-
-std::int64_t monotonic_now()
-{
-    timespec t{};
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
-}
 
 struct MainTimer::Source {
     GSource base;

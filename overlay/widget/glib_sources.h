@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include "portclient/base/clock.h"
+
 #include <glib-object.h>
 
 #include <cstdint>
@@ -73,7 +75,5 @@ private:
     GObject *instance_;
     gulong id_;
 };
-
-std::int64_t monotonic_now(); ///< ns
 
 } // namespace spice_overlay

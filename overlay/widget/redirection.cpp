@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "redirection.h"
 
-#include <sys/random.h>
-
 namespace spice_overlay {
 
 namespace {
@@ -16,15 +14,6 @@ wire::Hello announcement(std::vector<wire::CodecCapability> codecs)
     hello.name = "spice-overlay-viewer " SPICE_OVERLAY_VERSION;
     hello.codecs = std::move(codecs);
     return hello;
-}
-
-std::uint64_t random_nonce()
-{
-    std::uint64_t nonce = 0;
-    while (nonce == 0)
-        if (getrandom(&nonce, sizeof nonce, 0) != sizeof nonce)
-            nonce = static_cast<std::uint64_t>(monotonic_now());
-    return nonce;
 }
 
 } // namespace
@@ -45,7 +34,7 @@ Redirection::~Redirection()
 
 void Redirection::port_opened()
 {
-    session_.port_opened(monotonic_now(), random_nonce());
+    session_.port_opened(monotonic_now(), fresh_nonce());
     tick();
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "connection.h"
 
+#include "portclient/base/clock.h"
 #include "presentation-time-client-protocol.h"
 #include "viewporter-client-protocol.h"
 
@@ -8,7 +9,6 @@
 #include <wayland-client.h>
 
 #include <algorithm>
-#include <ctime>
 #include <string_view>
 
 namespace spice_overlay {
@@ -117,12 +117,7 @@ std::int64_t WaylandConnection::presentation_to_monotonic(std::int64_t ns) const
 {
     if (presentation_clock_ == CLOCK_MONOTONIC)
         return ns;
-    auto now = [](int clock) {
-        timespec t{};
-        clock_gettime(clock, &t);
-        return std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
-    };
-    return ns + now(CLOCK_MONOTONIC) - now(presentation_clock_);
+    return ns + monotonic_now() - clock_now(presentation_clock_);
 }
 
 } // namespace spice_overlay

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "video_surface.h"
 
+#include "portclient/base/clock.h"
 #include "presentation-time-client-protocol.h"
 #include "viewporter-client-protocol.h"
 
@@ -8,18 +9,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <ctime>
 
 namespace spice_overlay {
 
 namespace {
-
-std::int64_t monotonic_now()
-{
-    timespec t{};
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
-}
 
 /// wl_surface says by how much the *buffer* was turned counter-clockwise; the compositor turns it back.
 std::int32_t buffer_transform(std::uint16_t clockwise)
