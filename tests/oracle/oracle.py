@@ -226,8 +226,8 @@ def _judge_video(verdict, pixels, mask, video, area):
     scaled = tuple(video.target[2:]) != (reference.width, reference.height)
     tolerance = SCALED_TOLERANCE if scaled else TOLERANCE
     number, off = None, np.full(mask.shape, 255.0) * mask
-    # A handful of pixels has the luma of many frames: there every frame is tried.
-    most = 4 if mask.sum() >= 64 else reference.count
+    # A handful of pixels has the luma of many frames.
+    most = 4 if mask.sum() >= 64 else 32
     for likely in likely_frames(pixels, mask, video.target, area, reference, video.frames, most):
         likely_off = deviation(pixels, picture_bounds(reference, likely, video.target, area)) * mask
         if number is None or (likely_off > tolerance).sum() < (off > tolerance).sum():
