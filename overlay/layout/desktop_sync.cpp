@@ -84,8 +84,14 @@ void DesktopSync::set_live(const Picture &live)
     forget_pieces();
     live_ = live;
     damage_ = live.bounds();
-    for (auto &[id, stream] : streams_)
+    for (auto &[id, stream] : streams_) {
         stream.paired = false;
+        // No pixel outside the new picture is ever looked at: a display may shrink under a video.
+        if (stream.applied)
+            stream.applied->visible &= live.bounds();
+        for (Waiting &w : stream.waiting)
+            w.geometry.visible &= live.bounds();
+    }
     update_mode();
 }
 

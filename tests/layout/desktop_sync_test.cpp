@@ -233,6 +233,21 @@ TEST(DesktopSync, geometry_waits_no_longer_than_its_patience_for_damage_that_nev
     EXPECT_EQ(bench.sync.applied(1)->serial, 2u);
 }
 
+TEST(DesktopSync, a_display_that_shrinks_under_a_video_is_not_read_outside)
+{
+    Bench bench;
+    Guest moved;
+    moved.video = GuestRect::from_size(60, 40, 64, 48);
+    bench.sync.geometry(1, VideoGeometry(moved.geometry(2), Bench::bounds()), 0);
+    const std::vector<std::uint32_t> small(30 * 25, 0x102030);
+    bench.sync.set_live({small.data(), 30, 30, 25});
+    EXPECT_TRUE((bench.sync.applied(1)->visible - GuestRegion(GuestRect{{0, 0, 30, 25}})).empty());
+    bench.sync.damaged({{0, 0, 30, 25}}, 1);
+    (void)bench.sync.advance(1);
+    (void)bench.sync.advance(DesktopSync::kPatience + 1);
+    EXPECT_TRUE((bench.sync.applied(1)->visible - GuestRegion(GuestRect{{0, 0, 30, 25}})).empty());
+}
+
 TEST(DesktopSync, desktop_damage_elsewhere_is_released_at_once)
 {
     Bench bench;
