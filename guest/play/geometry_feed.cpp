@@ -5,7 +5,7 @@
 #include <cmath>
 #include <optional>
 
-namespace spice_overlay::play {
+namespace spice_overlay::guest {
 namespace {
 
 /// Takes words from a line, one after the other.
@@ -143,4 +143,4 @@ Result<wire::Rect> parse_rect(std::string_view text)
     return *rect;
 }
 
-} // namespace spice_overlay::play
+} // namespace spice_overlay::guest

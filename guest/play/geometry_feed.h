@@ -11,7 +11,7 @@
 #include <string_view>
 #include <variant>
 
-namespace spice_overlay::play {
+namespace spice_overlay::guest {
 
 /// One line of the geometry socket: what the guest's window system says about the file `index` (from 1) of the
 /// command line.
@@ -76,4 +76,4 @@ private:
     std::size_t left_out_ = 0;
 };
 
-} // namespace spice_overlay::play
+} // namespace spice_overlay::guest

@@ -4,7 +4,7 @@
 #include "geometry_feed.h"
 #include "media_source.h"
 #include "player.h"
-#include "port.h"
+#include "guest/conversation/port.h"
 #include "statistics.h"
 
 #include <fcntl.h>
@@ -21,7 +21,7 @@
 #include <vector>
 
 using namespace spice_overlay;
-using namespace spice_overlay::play;
+using namespace spice_overlay::guest;
 
 namespace {
 

@@ -16,7 +16,7 @@ extern "C" {
 #include <cstdio>
 #include <cstring>
 
-namespace spice_overlay::play {
+namespace spice_overlay::guest {
 namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
@@ -454,4 +454,4 @@ std::optional<std::int64_t> MediaSource::next_key_after(std::int64_t position) c
     return when;
 }
 
-} // namespace spice_overlay::play
+} // namespace spice_overlay::guest

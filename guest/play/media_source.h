@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include "access_unit.h"
+#include "guest/conversation/access_unit.h"
 #include "portclient/base/result.h"
 #include "unit_source.h"
 
@@ -14,7 +14,7 @@ struct AVFormatContext;
 struct AVPacket;
 struct AVStream;
 
-namespace spice_overlay::play {
+namespace spice_overlay::guest {
 
 /// The video of a media file, demuxed by libavformat and made into whole access units as the wire wants them: Annex B
 /// for H.264 and HEVC, parameter sets in-band at every key unit.
@@ -70,4 +70,4 @@ private:
     bool damaged_ = false;      ///< a packet was left out
 };
 
-} // namespace spice_overlay::play
+} // namespace spice_overlay::guest

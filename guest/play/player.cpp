@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 
-namespace spice_overlay::play {
+namespace spice_overlay::guest {
 namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
@@ -487,4 +487,4 @@ void Player::report(std::int64_t now)
     report_at_ = now + kReportInterval;
 }
 
-} // namespace spice_overlay::play
+} // namespace spice_overlay::guest

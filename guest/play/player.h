@@ -2,7 +2,7 @@
 #pragma once
 
 #include "geometry_feed.h"
-#include "port.h"
+#include "guest/conversation/port.h"
 #include "portclient/base/clock.h"
 #include "portclient/base/result.h"
 #include "portclient/base/unique_fd.h"
@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-namespace spice_overlay::play {
+namespace spice_overlay::guest {
 
 /// Plays tracks through a port: the program's one loop over port, geometry socket, signals and time. One thread.
 class Player {
@@ -108,4 +108,4 @@ private:
 };
 
 
-} // namespace spice_overlay::play
+} // namespace spice_overlay::guest

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <memory>
 
-namespace spice_overlay::play {
+namespace spice_overlay::guest {
 namespace {
 
 std::string quoted(const std::string &text)
@@ -89,4 +89,4 @@ Status write_file(const std::string &path, const std::string &text)
     return Success{};
 }
 
-} // namespace spice_overlay::play
+} // namespace spice_overlay::guest

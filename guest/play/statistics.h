@@ -6,11 +6,11 @@
 
 #include <string>
 
-namespace spice_overlay::play {
+namespace spice_overlay::guest {
 
 /// What `--stats` writes at the end: one JSON object in one line, described in the man page.
 [[nodiscard]] std::string statistics_json(const Player &player);
 
 [[nodiscard]] Status write_file(const std::string &path, const std::string &text);
 
-} // namespace spice_overlay::play
+} // namespace spice_overlay::guest

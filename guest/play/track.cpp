@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace spice_overlay::play {
+namespace spice_overlay::guest {
 namespace {
 
 constexpr std::int64_t kMillisecond = 1'000'000;
@@ -351,4 +351,4 @@ Track::Totals Track::totals() const
     return sum;
 }
 
-} // namespace spice_overlay::play
+} // namespace spice_overlay::guest

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include "outbox.h"
-#include "stream_sender.h"
+#include "guest/conversation/outbox.h"
+#include "guest/conversation/stream_sender.h"
 #include "unit_source.h"
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-namespace spice_overlay::play {
+namespace spice_overlay::guest {
 
 /// What all tracks share: the one conversation on the one port.
 struct Conversation {
@@ -123,4 +123,4 @@ private:
     Totals totals_; ///< of earlier streams
 };
 
-} // namespace spice_overlay::play
+} // namespace spice_overlay::guest

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include "access_unit.h"
+#include "guest/conversation/access_unit.h"
 #include "portclient/wire/messages.h"
 
 #include <cstdint>
 #include <optional>
 #include <string>
 
-namespace spice_overlay::play {
+namespace spice_overlay::guest {
 
 /// Where a track's access units come from. One thread. Times are nanoseconds of media time.
 class UnitSource {
@@ -35,4 +35,4 @@ public:
     [[nodiscard]] virtual std::string complaint() const = 0;
 };
 
-} // namespace spice_overlay::play
+} // namespace spice_overlay::guest

@@ -40,6 +40,25 @@ const char *rect(Io &io, Is<Rect> auto &r)
     return nullptr;
 }
 
+/// `count` entries; those of an unknown codec, from a newer version, are left out when reading.
+template <typename Io>
+void codec_list(Io &io, auto &codecs, unsigned count)
+{
+    auto entry = [&](auto &c) { io(c.codec, c.flags, c.max_profile, c.max_level, c.max_width, c.max_height); };
+    if constexpr (Io::kReading) {
+        codecs.clear();
+        for (unsigned i = 0; i < count && !io.failed(); ++i) {
+            CodecCapability c;
+            entry(c);
+            if (codec_from_number(static_cast<std::uint16_t>(c.codec)))
+                codecs.push_back(c);
+        }
+    } else {
+        for (const CodecCapability &c : codecs)
+            entry(c);
+    }
+}
+
 template <typename Io>
 const char *fields(Io &io, Is<Hello> auto &m, std::uint8_t &)
 {
@@ -60,18 +79,10 @@ const char *fields(Io &io, Is<Hello> auto &m, std::uint8_t &)
         if (std::ranges::any_of(text, [](std::uint8_t c) { return c < 0x20 || c == 0x7f; }))
             return "control character in the name";
         m.name.assign(text.begin(), text.end());
-        m.codecs.clear();
-        for (unsigned i = 0; i < codecs && !io.failed(); ++i) {
-            CodecCapability c;
-            io(c.codec, c.flags, c.max_profile, c.max_level, c.max_width, c.max_height);
-            if (codec_from_number(static_cast<std::uint16_t>(c.codec))) // of a newer version otherwise
-                m.codecs.push_back(c);
-        }
     } else {
         io.bytes({reinterpret_cast<const std::uint8_t *>(m.name.data()), m.name.size()});
-        for (const CodecCapability &c : m.codecs)
-            io(c.codec, c.flags, c.max_profile, c.max_level, c.max_width, c.max_height);
     }
+    codec_list(io, m.codecs, codecs);
     return nullptr;
 }
 
@@ -243,6 +254,24 @@ const char *fields(Io &io, Is<NeedKey> auto &m, std::uint8_t &)
     return nullptr;
 }
 
+template <typename Io>
+const char *fields(Io &io, Is<ClientState> auto &m, std::uint8_t &)
+{
+    auto codecs = static_cast<std::uint8_t>(m.codecs.size());
+    io(m.reason, codecs);
+    if (codecs > kMaxCodecs)
+        return "too many codecs";
+    codec_list(io, m.codecs, codecs);
+    return nullptr;
+}
+
+template <typename Io>
+const char *fields(Io &io, Is<StreamState> auto &m, std::uint8_t &)
+{
+    io(m.stream, m.reason);
+    return nullptr;
+}
+
 // What a complete message must fulfil, beyond its layout; encode() asserts the same.
 
 template <typename M>
@@ -302,6 +331,7 @@ const char *check(const PlayState &m)
 
 // Only what the writer cannot represent or the reader would refuse for its length.
 bool fits(const Hello &m) { return m.codecs.size() <= kMaxCodecs && m.name.size() <= kMaxNameLength; }
+bool fits(const ClientState &m) { return m.codecs.size() <= kMaxCodecs; }
 bool fits(const StreamOpen &m) { return m.extradata.size() <= kMaxExtradata; }
 bool fits(const AccessUnit &m) { return m.data.size() <= m.total_size; }
 
@@ -362,6 +392,8 @@ constexpr Entry kEntries[] = {
     {Type::kCredit, "CREDIT", 0, decode_as<Credit>},
     {Type::kFeedback, "FEEDBACK", 0, decode_as<Feedback>},
     {Type::kNeedKey, "NEED_KEY", 0, decode_as<NeedKey>},
+    {Type::kClientState, "CLIENT_STATE", 0, decode_as<ClientState>},
+    {Type::kStreamState, "STREAM_STATE", 0, decode_as<StreamState>},
 };
 
 const Entry *find(Type type)
@@ -374,7 +406,7 @@ const Entry *find(Type type)
 constexpr Type kTypes[] = {Type::kHello,      Type::kPing,         Type::kPong,         Type::kStreamClose,
                            Type::kStreamOpen, Type::kAccessUnit,   Type::kAccessUnitChunk, Type::kGeometry,
                            Type::kPlayState,  Type::kStreamAccept, Type::kStreamReject, Type::kCredit,
-                           Type::kFeedback,   Type::kNeedKey};
+                           Type::kFeedback,   Type::kNeedKey,      Type::kClientState,  Type::kStreamState};
 static_assert(std::size(kTypes) == std::variant_size_v<Message> - 1);
 
 template <typename M>
@@ -485,6 +517,8 @@ const char *describe(Reason reason)
     case Reason::kProtocolError: return "a message broke the protocol";
     case Reason::kNoResources: return "out of memory or another resource";
     case Reason::kShuttingDown: return "the other side went away";
+    case Reason::kNoClient: return "no client is connected";
+    case Reason::kSessionInactive: return "another session is shown, or the screen is locked";
     }
     return "unknown reason";
 }

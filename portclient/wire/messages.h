@@ -62,6 +62,8 @@ enum class Reason : std::uint16_t {
     kProtocolError = 10,
     kNoResources = 11,
     kShuttingDown = 12,
+    kNoClient = 13,         ///< of a relay: no client is connected
+    kSessionInactive = 14,  ///< of a relay: the player's session is locked, or another one is shown
 };
 
 /// Half-open rectangle [x, x+width) x [y, y+height). May lie partly or wholly outside the display.
@@ -102,6 +104,9 @@ struct CodecCapability {
 };
 inline constexpr std::uint16_t kCodecInHardware = 1;
 
+/// Bit of Hello::capabilities: a relay, which keeps streams while there is no client. See docs/protocol.md, "Relays".
+inline constexpr std::uint32_t kRelay = 1;
+
 /// What the body of every HELLO begins with, in any version: how a side finds one in bytes of unknown kind.
 inline constexpr std::array<std::uint8_t, 8> kHelloMagic = {'S', 'p', 'i', 'c', 'e', 'O', 'v', 'l'};
 
@@ -114,7 +119,7 @@ struct Hello {
     Role role = Role::kGuest;
     std::uint64_t nonce = 0;
     std::uint64_t peer_nonce = 0;
-    std::uint32_t capabilities = 0;       ///< no bit is defined in version 1
+    std::uint32_t capabilities = 0;       ///< kRelay
     std::uint16_t max_streams = 0;        ///< client: live streams at most
     std::string name;                     ///< program and version, for logs
     std::vector<CodecCapability> codecs;  ///< client only
@@ -231,6 +236,22 @@ struct NeedKey {
     bool operator==(const NeedKey &) const = default;
 };
 
+// ---- relay to player
+
+/// Whether there is a client behind the relay, and what it decodes.
+struct ClientState {
+    Reason reason = Reason::kNone; ///< kNone: there is one; else why nothing is redirected now
+    std::vector<CodecCapability> codecs;
+    bool operator==(const ClientState &) const = default;
+};
+
+/// What becomes of an accepted stream, until the next one.
+struct StreamState {
+    std::uint32_t stream = 0;
+    Reason reason = Reason::kNone; ///< kNone: the client shows it; else why the player has to
+    bool operator==(const StreamState &) const = default;
+};
+
 // ---- both ways
 
 struct StreamClose {
@@ -268,6 +289,8 @@ enum class Type : std::uint16_t {
     kCredit = 0x22,
     kFeedback = 0x23,
     kNeedKey = 0x24,
+    kClientState = 0x25,
+    kStreamState = 0x26,
 };
 
 /// A well-formed message of a type that this version does not know; skipped.
@@ -276,7 +299,8 @@ struct Unknown {
 };
 
 using Message = std::variant<Hello, Ping, Pong, StreamClose, StreamOpen, AccessUnit, AccessUnitChunk, Geometry,
-                             PlayState, StreamAccept, StreamReject, Credit, Feedback, NeedKey, Unknown>;
+                             PlayState, StreamAccept, StreamReject, Credit, Feedback, NeedKey,
+                             ClientState, StreamState, Unknown>;
 
 /// Appends the whole message, header included, to `out`. The message must respect the limits above (asserted).
 void encode(const Message &message, std::vector<std::uint8_t> &out);

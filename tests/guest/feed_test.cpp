@@ -6,7 +6,7 @@
 #include <random>
 
 using namespace spice_overlay;
-using namespace spice_overlay::play;
+using namespace spice_overlay::guest;
 
 namespace {
 

@@ -12,7 +12,7 @@
 #include <ostream>
 
 using namespace spice_overlay;
-using namespace spice_overlay::play;
+using namespace spice_overlay::guest;
 using spice_overlay::test::TemporaryDirectory;
 
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "guest/play/outbox.h"
-#include "guest/play/stream_sender.h"
+#include "guest/conversation/outbox.h"
+#include "guest/conversation/stream_sender.h"
 #include "portclient/wire/deframer.h"
 
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include <random>
 
 using namespace spice_overlay;
-using namespace spice_overlay::play;
+using namespace spice_overlay::guest;
 
 namespace {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // A track over a made-up source and a made-up clock, and the inspector over hostile bytes.
-#include "guest/play/access_unit.h"
+#include "guest/conversation/access_unit.h"
 #include "guest/play/track.h"
 #include "portclient/wire/deframer.h"
 
@@ -11,7 +11,7 @@
 #include <random>
 
 using namespace spice_overlay;
-using namespace spice_overlay::play;
+using namespace spice_overlay::guest;
 
 namespace {
 

@@ -106,6 +106,9 @@ inline std::vector<std::pair<std::string, Message>> samples()
         {"credit", Credit{7, 5'000'000'000, 77}},
         {"feedback", Feedback{7, 3, 1000, 3, 2400, 5}},
         {"need key", NeedKey{7}},
+        {"client state", ClientState{Reason::kNone, client_hello(1, 1).codecs}},
+        {"no client", ClientState{Reason::kNoClient, {}}},
+        {"stream state", StreamState{7, Reason::kUnsupportedCodec}},
     };
 }
 

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace spice_overlay::play {
+namespace spice_overlay::guest {
 
 void StreamSender::grant(std::uint64_t bytes, std::uint32_t units)
 {
@@ -138,4 +138,4 @@ void StreamSender::flush(std::uint32_t epoch)
     at_ = unit_bytes_ = 0;
 }
 
-} // namespace spice_overlay::play
+} // namespace spice_overlay::guest

@@ -10,7 +10,7 @@
 #include <span>
 #include <string>
 
-namespace spice_overlay::play {
+namespace spice_overlay::guest {
 
 /// The guest's end of the port, never blocking: a virtio port, or what stands for one: a pty or a unix socket.
 class Port {
@@ -40,4 +40,4 @@ private:
 /// A connected unix stream socket.
 [[nodiscard]] Result<UniqueFd> connect_unix(const std::string &path, bool non_blocking);
 
-} // namespace spice_overlay::play
+} // namespace spice_overlay::guest

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-namespace spice_overlay::play {
+namespace spice_overlay::guest {
 
 /// What goes into the port next, message by message: control messages in their order, and only when there is none,
 /// data. A message that has begun is finished before another one begins. No input or output of its own.
@@ -53,4 +53,4 @@ private:
     std::size_t written_ = 0;
 };
 
-} // namespace spice_overlay::play
+} // namespace spice_overlay::guest

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace spice_overlay::play {
+namespace spice_overlay::guest {
 namespace {
 
 using Bytes = std::span<const std::uint8_t>;
@@ -218,4 +218,4 @@ std::optional<std::size_t> AccessUnitInspector::missing_parameter_sets(Bytes uni
     return behind_delimiter;
 }
 
-} // namespace spice_overlay::play
+} // namespace spice_overlay::guest

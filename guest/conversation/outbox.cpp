@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace spice_overlay::play {
+namespace spice_overlay::guest {
 
 void Outbox::control(const wire::Message &message)
 {
@@ -37,4 +37,4 @@ void Outbox::clear()
     written_ = 0;
 }
 
-} // namespace spice_overlay::play
+} // namespace spice_overlay::guest

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-namespace spice_overlay::play {
+namespace spice_overlay::guest {
 
 /// One access unit of a file, in the form the wire carries. Times are nanoseconds of media time: 0 is where the file
 /// begins.
@@ -42,4 +42,4 @@ private:
     int hevc_highest_layer_ = 0; ///< sps_max_sub_layers_minus1, as last seen
 };
 
-} // namespace spice_overlay::play
+} // namespace spice_overlay::guest

@@ -8,7 +8,7 @@
 #include <deque>
 #include <vector>
 
-namespace spice_overlay::play {
+namespace spice_overlay::guest {
 
 /// One stream's access units on their way out: keeps to the client's credit, and decides what is left out when the
 /// credit does not suffice. No input or output of its own. Times are ns of CLOCK_MONOTONIC.
@@ -91,4 +91,4 @@ private:
     Counters counters_;
 };
 
-} // namespace spice_overlay::play
+} // namespace spice_overlay::guest

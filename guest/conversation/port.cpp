@@ -11,7 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
-namespace spice_overlay::play {
+namespace spice_overlay::guest {
 namespace {
 
 std::string open_error(const std::string &path, int error)
@@ -94,4 +94,4 @@ Port::Outcome Port::write(std::span<const std::uint8_t> data, std::size_t &bytes
     return put == 0 || errno == EAGAIN || errno == EINTR ? Outcome::kLater : Outcome::kLost;
 }
 
-} // namespace spice_overlay::play
+} // namespace spice_overlay::guest
