@@ -228,16 +228,23 @@ std::vector<Malformed> malformed()
         {"geometry_without_a_body", raw(kGeo, 0, {}), "GEOMETRY: too short"},
 
         {"play_state_of_unknown_mode", with_byte("play state", 16, 2), "PLAY_STATE: unknown mode"},
+
+        {"client_state_without_its_fields", raw(0x25, 0, {0, 0}), "CLIENT_STATE: too short"},
+        {"client_state_with_65_codecs", with_byte("no client", 6, 65), "CLIENT_STATE: too many codecs"},
+        {"client_state_with_more_codecs_than_bytes", with_byte("client state", 6, 3), "CLIENT_STATE: too short"},
+        {"client_state_with_fewer_codecs_than_bytes", with_byte("client state", 6, 1), "CLIENT_STATE: too long"},
     };
     for (const char *fixed :
-         {"ping", "pong", "close", "play state", "accept", "reject", "credit", "feedback", "need key"}) {
+         {"ping", "pong", "close", "play state", "accept", "reject", "credit", "feedback", "need key",
+          "client state", "no client", "stream state"}) {
         static std::vector<std::string> names; // the table keeps pointers into it
         names.reserve(64);
         auto named = [&](const char *what) { return names.emplace_back(std::string(fixed) + " " + what).c_str(); };
         cases.push_back({named("too short"), without_end(fixed), "too short"});
         cases.push_back({named("too long"), with_one_more(fixed), "too long"});
         cases.push_back({named("with a flag"), with_byte(fixed, 3, 1), "undefined flag"});
-        if (std::string(fixed) != "ping" && std::string(fixed) != "pong")
+        if (fixed != std::string("ping") && fixed != std::string("pong") && !std::string(fixed).starts_with("client") &&
+            fixed != std::string("no client"))
             cases.push_back({named("of stream zero"), stream_zero(fixed), "stream 0"});
     }
     for (const char *fixed : {"open", "geometry"})
@@ -381,14 +388,15 @@ TEST(Messages, framing_of_a_low_rate_stream_stays_within_half_a_percent)
 TEST(Messages, every_reason_codec_and_type_has_its_own_text)
 {
     std::vector<std::string> texts;
-    for (std::uint16_t i = 0; i <= 12; ++i)
+    for (std::uint16_t i = 0; i <= 14; ++i)
         texts.push_back(describe(static_cast<Reason>(i)));
     for (std::uint16_t i = 1; i <= 7; ++i)
         texts.push_back(name(static_cast<Codec>(i)));
     for (const auto &[sample, message] : samples())
-        if (sample != "answer" && sample != "partial unit" && sample != "short unit" && sample != "covered geometry")
+        if (sample != "answer" && sample != "partial unit" && sample != "short unit" && sample != "covered geometry" &&
+            sample != "no client")
             texts.push_back(name(static_cast<Type>(encoded(message)[2])));
-    EXPECT_EQ(texts.size(), 13u + 7u + 14u);
+    EXPECT_EQ(texts.size(), 15u + 7u + 16u);
     std::ranges::sort(texts);
     EXPECT_EQ(std::ranges::adjacent_find(texts), texts.end());
     EXPECT_EQ(std::ranges::find(texts, "unknown"), texts.end());
