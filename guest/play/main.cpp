@@ -4,7 +4,7 @@
 #include "geometry_feed.h"
 #include "media_source.h"
 #include "player.h"
-#include "guest/conversation/port.h"
+#include "portclient/device/port.h"
 #include "statistics.h"
 
 #include <fcntl.h>

@@ -2,10 +2,10 @@
 #pragma once
 
 #include "geometry_feed.h"
-#include "guest/conversation/port.h"
 #include "portclient/base/clock.h"
 #include "portclient/base/result.h"
 #include "portclient/base/unique_fd.h"
+#include "portclient/device/port.h"
 #include "portclient/wire/deframer.h"
 #include "portclient/wire/handshake.h"
 #include "track.h"

@@ -10,13 +10,16 @@
 #include <span>
 #include <string>
 
-namespace spice_overlay::guest {
+namespace spice_overlay {
 
 /// The guest's end of the port, never blocking: a virtio port, or what stands for one: a pty or a unix socket.
 class Port {
 public:
     /// The error's message starts with `path` and says what to do.
     [[nodiscard]] static Result<Port> open(const std::string &path);
+
+    /// Whether a virtio port has somebody on the other side; true of all others.
+    [[nodiscard]] bool present() const;
 
     enum class Outcome {
         kDone,   ///< some bytes were moved
@@ -37,7 +40,13 @@ private:
     bool ends_; ///< reading nothing means that the other end is gone for good
 };
 
+/// The path of a port: `port` itself when it has a slash; else it is a virtio port's name, which need not have a
+/// link in /dev/virtio-ports. The error tells the names that there are. `ports`, `devices`: where Linux has them.
+[[nodiscard]] Result<std::string> find_port(const std::string &port,
+                                            const std::string &ports = "/sys/class/virtio-ports",
+                                            const std::string &devices = "/dev");
+
 /// A connected unix stream socket.
 [[nodiscard]] Result<UniqueFd> connect_unix(const std::string &path, bool non_blocking);
 
-} // namespace spice_overlay::guest
+} // namespace spice_overlay

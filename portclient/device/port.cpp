@@ -2,6 +2,8 @@
 #include "port.h"
 
 #include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -10,9 +12,25 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 
-namespace spice_overlay::guest {
+namespace spice_overlay {
 namespace {
+
+/// Who may open it, and how to be one of them.
+std::string permission_advice(const std::string &path)
+{
+    struct stat info;
+    char group[1024];
+    struct group entry, *found = nullptr;
+    bool known =
+        stat(path.c_str(), &info) == 0 && getgrgid_r(info.st_gid, &entry, group, sizeof group, &found) == 0 && found;
+    if (known && info.st_gid != 0 && (info.st_mode & S_IRGRP) && (info.st_mode & S_IWGRP))
+        return std::string("join its group: adduser USER ") + found->gr_name;
+    return "run as root, or have it given to a group by a udev rule: "
+           "SUBSYSTEM==\"virtio-ports\", ATTR{name}==\"NAME\", GROUP=\"GROUP\", MODE=\"0660\"";
+}
 
 std::string open_error(const std::string &path, int error)
 {
@@ -21,7 +39,7 @@ std::string open_error(const std::string &path, int error)
         return path + ": there is no such port; see /dev/virtio-ports for those that this guest has";
     case EACCES:
     case EPERM:
-        return path + ": no permission to open the port; run as its owner, or add a udev rule for it";
+        return path + ": no permission to open the port; " + permission_advice(path);
     case EBUSY:
         return path + ": another program has the port open; end that one first";
     default:
@@ -43,6 +61,27 @@ Result<UniqueFd> connect_unix(const std::string &path, bool non_blocking)
         return Error{path + ": cannot connect: " + (errno == ECONNREFUSED ? "nobody listens" : std::strerror(errno))
                      + "; start its server first"};
     return fd;
+}
+
+Result<std::string> find_port(const std::string &port, const std::string &ports, const std::string &devices)
+{
+    if (port.find('/') != std::string::npos)
+        return port;
+    std::error_code error;
+    std::string names;
+    for (const auto &entry : std::filesystem::directory_iterator(ports, error)) {
+        std::string name;
+        std::getline(std::ifstream(entry.path() / "name"), name);
+        if (name == port)
+            return devices + "/" + entry.path().filename().string();
+        if (!name.empty())
+            names += (names.empty() ? "" : ", ") + name;
+    }
+    return Error{port + ": there is no virtio port of this name; "
+                 + (names.empty() ? "this machine has none: give the virtual machine one, "
+                                    "with -device virtserialport,name="
+                                        + port
+                                  : "there are: " + names)};
 }
 
 Result<Port> Port::open(const std::string &path)
@@ -72,6 +111,12 @@ Result<Port> Port::open(const std::string &path)
     return Port(std::move(fd), terminal);
 }
 
+bool Port::present() const
+{
+    pollfd state{fd_.get(), POLLIN, 0};
+    return ends_ || poll(&state, 1, 0) < 0 || !(state.revents & POLLHUP);
+}
+
 Port::Outcome Port::read(std::span<std::uint8_t> buffer, std::size_t &bytes)
 {
     ssize_t got = ::read(fd_.get(), buffer.data(), buffer.size());
@@ -94,4 +139,4 @@ Port::Outcome Port::write(std::span<const std::uint8_t> data, std::size_t &bytes
     return put == 0 || errno == EAGAIN || errno == EINTR ? Outcome::kLater : Outcome::kLost;
 }
 
-} // namespace spice_overlay::guest
+} // namespace spice_overlay
