@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include "overlay/region/region.h"
+#include "portclient/region/region.h"
 #include "portclient/wire/messages.h"
 
 #include <optional>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "overlay/region/region.h"
+#include "portclient/region/region.h"
 
 #include <gtest/gtest.h>
 
