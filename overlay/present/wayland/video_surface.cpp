@@ -5,6 +5,7 @@
 #include "presentation-time-client-protocol.h"
 #include "viewporter-client-protocol.h"
 
+#include <drm_fourcc.h>
 #include <wayland-client.h>
 
 #include <algorithm>
@@ -27,6 +28,19 @@ std::int32_t buffer_transform(std::uint16_t clockwise)
     default:
         return WL_OUTPUT_TRANSFORM_NORMAL;
     }
+}
+
+/// Weston uploads what the source touches, and of a chroma plane half of that, rounded down at both ends: from an odd edge on the last
+/// samples would stay those of a frame before. The least that wl_fixed can say more makes such an edge touch the next pixel.
+void cover_chroma(double &start, double &length, int size)
+{
+    constexpr double kLeast = 1.0 / 256;
+    double end = start + length;
+    if (std::fmod(start, 2) == 1)
+        start -= kLeast;
+    if (std::fmod(end, 2) == 1 && end < size)
+        end += kLeast;
+    length = end - start;
 }
 
 } // namespace
@@ -123,11 +137,15 @@ void VideoSurface::set_source(const VideoFrame &frame)
         std::swap(buffer_width, buffer_height);
 
     // wl_fixed has 1/256 of a pixel; the source must be at least that and stay inside the buffer.
-    auto snap = [](double v) { return std::floor(v * 256) / 256; };
+    auto snap = [](double v) { return std::floor(v * 256 + 0.01) / 256; }; // what is whole but for the arithmetic stays whole
     double x = snap(std::clamp(px + plan_.source.x * pw, 0.0, buffer_width - 1.0));
     double y = snap(std::clamp(py + plan_.source.y * ph, 0.0, buffer_height - 1.0));
     double w = snap(std::clamp(plan_.source.width * pw, 1.0 / 256, buffer_width - x));
     double h = snap(std::clamp(plan_.source.height * ph, 1.0 / 256, buffer_height - y));
+    if (frame.buffer->fourcc() != DRM_FORMAT_XRGB8888) {
+        cover_chroma(x, w, buffer_width);
+        cover_chroma(y, h, buffer_height);
+    }
     std::array<double, 4> source{x, y, w, h};
     if (source == source_)
         return;
