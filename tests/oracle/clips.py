@@ -5,6 +5,7 @@ by the ffmpeg program. Shares no code with the programs under test."""
 import hashlib
 import json
 import pathlib
+import struct
 import subprocess
 
 import numpy as np
@@ -83,7 +84,12 @@ ENCODERS = {
     "h264": ["-c:v", "libx264", "-preset", "veryfast", "-crf", "10", "-g", "30", "-bf", "2"],
     "mpeg2": ["-c:v", "mpeg2video", "-q:v", "2", "-g", "15"],
     "vp8": ["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "12M", "-g", "30"],
+    "hevc": ["-c:v", "libx265", "-preset", "ultrafast", "-crf", "10", "-g", "30", "-x265-params", "log-level=error"],
+    "vp9": ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "12M", "-g", "30"],
+    "av1": ["-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8", "-b:v", "8M", "-g", "30"],
+    "mjpeg": ["-c:v", "mjpeg", "-q:v", "2"],
 }
+FULL_RANGE = ("mjpeg",)  # the codec has nothing else
 
 
 def make(folder, width, height, count=240, fps=30, seed=1, codec="h264", suffix="mkv", options=()):
@@ -113,7 +119,7 @@ def make(folder, width, height, count=240, fps=30, seed=1, codec="h264", suffix=
             *ENCODERS[codec],
             *options,
             "-pix_fmt",
-            "yuv420p",
+            "yuvj420p" if codec in FULL_RANGE else "yuv420p",
             str(unfinished),
         ],
         stdin=subprocess.PIPE,
@@ -125,6 +131,27 @@ def make(folder, width, height, count=240, fps=30, seed=1, codec="h264", suffix=
     if ffmpeg.wait(timeout=300) != 0:
         raise BadVideo(f"ffmpeg could not encode {path}")
     unfinished.rename(path)
+    return path
+
+
+# Degrees clockwise -> cosine and sine of the track header's matrix, and ffmpeg's filter that does the same.
+TURNS = {
+    90: ((0, 1), "transpose=clock"),
+    180: ((-1, 0), "hflip,vflip"),
+    270: ((0, -1), "transpose=cclock"),
+}
+
+
+def turned(clip, degrees):
+    """A copy of an MP4 clip whose track header asks to turn the picture by `degrees` clockwise."""
+    path = clip.with_name(f"turned-{degrees}-{clip.name}")
+    (cosine, sine), _ = TURNS[degrees]
+    data = bytearray(clip.read_bytes())
+    identity = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    place = data.index(identity, data.index(b"tkhd"))
+    matrix = (cosine << 16, sine << 16, 0, -sine << 16, cosine << 16, 0, 0, 0, 1 << 30)
+    data[place : place + len(identity)] = struct.pack(">9i", *matrix)
+    path.write_bytes(data)
     return path
 
 
@@ -148,12 +175,15 @@ def probe(video):
 
 class Reference:
     """Every frame of a video as the ffmpeg program decodes it: 8-bit 4:2:0 planes, and how they become colours. Of a
-    long video the first `max_bytes` of decoded frames; `whole` says whether that is all."""
+    long video the first `max_bytes` of decoded frames; `whole` says whether that is all. `turn`: of a video that asks
+    for it, the frames turned by so many degrees clockwise."""
 
-    def __init__(self, video, folder, max_bytes=4 << 30):
-        self.path = pathlib.Path(video)
+    def __init__(self, video, folder, max_bytes=4 << 30, turn=0):
+        self.path, self.turn = pathlib.Path(video), turn
         info = probe(video)
         self.width, self.height = int(info["width"]), int(info["height"])
+        if turn in (90, 270):
+            self.width, self.height = self.height, self.width
         rate = info.get("avg_frame_rate", "0/0").split("/")
         self.fps = float(rate[0]) / float(rate[1]) if float(rate[1] or 0) else 0.0
         self.matrix = "bt709" if info.get("color_space") == "bt709" else "bt601"
@@ -161,7 +191,7 @@ class Reference:
         self.chroma = ((self.width + 1) // 2, (self.height + 1) // 2)
         self.frame_bytes = self.width * self.height + 2 * self.chroma[0] * self.chroma[1]
         key = hashlib.sha256(
-            f"{self.path.resolve()} {self.path.stat().st_size} {self.path.stat().st_mtime_ns} {max_bytes}".encode()
+            f"{self.path.resolve()} {self.path.stat().st_size} {self.path.stat().st_mtime_ns} {max_bytes} {turn}".encode()
         )
         raw = pathlib.Path(folder) / f"reference-{key.hexdigest()[:16]}.yuv"
         if not raw.exists():
@@ -189,6 +219,7 @@ class Reference:
                 str(self.path),
                 "-map",
                 "0:v:0",
+                *(["-vf", TURNS[self.turn][1]] if self.turn else []),
                 "-fps_mode",
                 "passthrough",
                 "-frames:v",

@@ -52,6 +52,9 @@ class Verdict:
         return self.outside_mismatch_pixels == 0 and self.clip_mismatch_pixels == 0
 
 
+# Where the coded picture's right and bottom edge, beyond which a frame has more samples, are once it is turned clockwise.
+FREE_EDGES = {0: ("right", "bottom"), 90: ("bottom", "left"), 180: ("left", "top"), 270: ("top", "right")}
+
 MATRICES = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
 
 
@@ -100,8 +103,8 @@ def _mix_in_outside(low, high, edge, share):
 
 def picture_bounds(reference, number, target, area, outside_samples=False):
     """rgb_bounds of frame `number` drawn into `target`, for the screen pixels of `area` (x0, y0, x1, y1 in guest
-    pixels). `outside_samples`: with any samples whatever just outside the picture's right and bottom edge and the
-    edges of the display.
+    pixels). `outside_samples`: with any samples whatever just outside the right and bottom edge of the picture as it
+    was coded, and outside the edges of the display.
     """
     x, y, width, height = target
     x0, y0, x1, y1 = area
@@ -114,9 +117,11 @@ def picture_bounds(reference, number, target, area, outside_samples=False):
     u_low, u_high = _window(cb, rows // 2, columns // 2, reach // 2 + 1)
     v_low, v_high = _window(cr, rows // 2, columns // 2, reach // 2 + 1)
     if outside_samples:
-        last_row, last_column = rows[-1] - reach, columns[-1] - reach
-        row_edge = (rows >= last_row) | ((rows <= rows[0] + reach) & (y0 > y))
-        column_edge = (columns >= last_column) | ((columns <= columns[0] + reach) & (x0 > x))
+        free = FREE_EDGES[reference.turn]
+        first_row, first_column = y0 > y or "top" in free, x0 > x or "left" in free
+        last_row, last_column = y1 < y + height or "bottom" in free, x1 < x + width or "right" in free
+        row_edge = ((rows <= rows[0] + reach) & first_row) | ((rows >= rows[-1] - reach) & last_row)
+        column_edge = ((columns <= columns[0] + reach) & first_column) | ((columns >= columns[-1] - reach) & last_column)
         planes = [
             [bound.astype(np.float32) for bound in pair] for pair in ((y_low, y_high), (u_low, u_high), (v_low, v_high))
         ]
