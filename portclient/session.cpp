@@ -59,8 +59,8 @@ private:
     Session &s_;
 };
 
-Session::Session(wire::Hello hello, Listener &listener)
-    : hello_(as_client(std::move(hello))), listener_(listener), handshake_(hello_)
+Session::Session(wire::Hello hello, Listener &listener, std::size_t assembly)
+    : hello_(as_client(std::move(hello))), listener_(listener), handshake_(hello_), budget_{assembly}
 {
 }
 
@@ -230,6 +230,22 @@ void Session::close_stream(std::uint32_t stream, Reason reason)
         send(wire::StreamClose{stream, reason});
 }
 
+// ---- what a relay tells
+
+void Session::client_state(wire::ClientState state)
+{
+    Batch batch(*this);
+    if (std::exchange(client_state_, state) != state && established())
+        send(std::move(state));
+}
+
+void Session::stream_state(std::uint32_t stream, Reason reason)
+{
+    Batch batch(*this);
+    if (find(stream))
+        send(wire::StreamState{stream, reason});
+}
+
 // ---- what the guest sends
 
 void Session::receive(const wire::Hello &hello)
@@ -244,6 +260,8 @@ void Session::receive(const wire::Hello &hello)
     if (outcome.established) {
         first_pings_ = kFirstPings;
         next_ping_ = now_;
+        if (hello_.capabilities & wire::kRelay)
+            send(client_state_);
     }
 }
 

@@ -41,7 +41,8 @@ public:
     };
 
     /// `hello` announces what this client can do (role, nonces are filled in). `listener` outlives the session.
-    Session(wire::Hello hello, Listener &listener);
+    /// `assembly`: bytes that units which come in parts may take, all streams together.
+    Session(wire::Hello hello, Listener &listener, std::size_t assembly = InboundStream::Budget{}.left);
 
     void port_opened(std::int64_t now, std::uint64_t nonce); ///< `nonce`: random, not 0
     void port_closed();                                      ///< closes all streams with kShuttingDown
@@ -61,7 +62,14 @@ public:
     /// Ends a stream from this side; Listener::close() is not called for it.
     void close_stream(std::uint32_t stream, wire::Reason reason);
 
+    // Of a relay alone (docs/protocol.md, "Relays"): `hello` has capability kRelay.
+    /// Told now, when that is news, and again whenever a conversation is established.
+    void client_state(wire::ClientState state);
+    /// What becomes of a live stream; not from within Listener::open(), since it is none yet.
+    void stream_state(std::uint32_t stream, wire::Reason reason);
+
     [[nodiscard]] bool established() const { return handshake_.established(); }
+    [[nodiscard]] const wire::Hello &peer() const { return handshake_.peer(); } ///< only when established()
 
     /// Guest CLOCK_MONOTONIC ns to local CLOCK_MONOTONIC ns, from the ping exchange with the smallest round trip among
     /// the recent ones; before the first pong, from the arrival of the first access unit.
@@ -128,6 +136,7 @@ private:
     wire::Handshake handshake_;
     wire::Deframer deframer_;
     Counters counters_;
+    wire::ClientState client_state_;
     bool open_ = false;
     std::int64_t now_ = 0;
 

@@ -53,4 +53,11 @@ private:
     std::size_t written_ = 0;
 };
 
+/// What all streams of one conversation share on their way out.
+struct Outgoing {
+    Outbox outbox;
+    bool established = false;
+    std::uint32_t last_stream = 0; ///< stream numbers are never used again in the life of the program
+};
+
 } // namespace spice_overlay::guest

@@ -2,12 +2,9 @@
 #pragma once
 
 #include "geometry_feed.h"
-#include "portclient/base/clock.h"
+#include "guest/conversation/conversation.h"
 #include "portclient/base/result.h"
 #include "portclient/base/unique_fd.h"
-#include "portclient/device/port.h"
-#include "portclient/wire/deframer.h"
-#include "portclient/wire/handshake.h"
 #include "track.h"
 
 #include <cstdint>
@@ -19,7 +16,7 @@
 namespace spice_overlay::guest {
 
 /// Plays tracks through a port: the program's one loop over port, geometry socket, signals and time. One thread.
-class Player {
+class Player : private Conversation::Listener {
 public:
     struct Options {
         std::string port;
@@ -40,29 +37,17 @@ public:
     /// Until everything has been played, refused, or a signal (from `signal_fd`, a signalfd) ends it.
     [[nodiscard]] End run(int signal_fd);
 
-    struct Counters {
-        std::uint64_t wire_bytes = 0; ///< written to the port
-        std::uint64_t reconnects = 0; ///< conversations after the first
-        std::uint64_t port_losses = 0;
-        std::uint64_t protocol_errors = 0;
-    };
-    [[nodiscard]] const Counters &counters() const { return counters_; }
+    [[nodiscard]] const Conversation::Counters &counters() const { return conversation_.counters(); }
     [[nodiscard]] const std::deque<Track> &tracks() const { return tracks_; }
 
 private:
-    enum class Link { kUp, kAbsent, kLost };
+    void established(const wire::Hello &peer) override;
+    void over(wire::Reason why) override;
+    void message(const wire::Message &message, std::int64_t now) override;
+    [[nodiscard]] bool next_data(std::vector<std::uint8_t> &out) override;
+    void notice(const std::string &text) override { say(text); }
 
-    void begin_conversation(std::int64_t now);
-    void drop_conversation();
-    void link_failed(Port::Outcome outcome, std::int64_t now);
-    void retry_link(std::int64_t now);
-    void send_hello(std::int64_t now);
-    void read_port(std::int64_t now);
-    void write_port(std::int64_t now);
     void read_geometry(std::int64_t now);
-    void receive(const wire::Message &message, std::int64_t now);
-    void take(const wire::Hello &hello, std::int64_t now);
-    void take(const wire::Ping &ping, std::int64_t now);
     template <typename M>
     void take(const M &message, std::int64_t now);
     void feed_line(std::string_view line, std::int64_t now);
@@ -81,22 +66,11 @@ private:
     Conversation conversation_;
     std::deque<Track> tracks_;
     std::vector<bool> complained_; ///< of each track: what its source had to complain about was said
-    wire::Handshake handshake_;
-    wire::Deframer deframer_;
     LineReader lines_;
-    std::optional<Port> port_;
-    Link link_ = Link::kLost;
-    std::int64_t retry_at_ = 0; ///< while the link is not up
-    std::int64_t hello_at_ = 0; ///< when to ask again, until established
-    std::int64_t mid_message_since_ = -1;
-    bool write_blocked_ = false; ///< the port takes nothing until poll() says so
-    bool more_to_write_ = false;
-    bool had_conversation_ = false;
     bool had_geometry_ = false;
     bool stopping_ = false;
     std::size_t next_track_ = 0; ///< whose turn it is to send data
     int feed_errors_ = 0;
-    Counters counters_;
 
     // The status line.
     std::int64_t report_at_ = 0;
@@ -106,6 +80,5 @@ private:
     bool reported_playing_ = false;
     bool line_shown_ = false;
 };
-
 
 } // namespace spice_overlay::guest

@@ -16,8 +16,8 @@ constexpr std::int64_t kNever = INT64_MAX / 4;
 
 } // namespace
 
-Track::Track(std::string name, std::unique_ptr<UnitSource> source, Conversation &conversation, bool loop)
-    : name_(std::move(name)), source_(std::move(source)), conversation_(conversation), loop_(loop)
+Track::Track(std::string name, std::unique_ptr<UnitSource> source, Outgoing &outgoing, bool loop)
+    : name_(std::move(name)), source_(std::move(source)), outgoing_(outgoing), loop_(loop)
 {
 }
 
@@ -36,14 +36,14 @@ void Track::open()
     paused_ = clock_started_ = at_end_ = false;
     paused_position_ = 0;
     refused_ = false;
-    if (conversation_.established)
+    if (outgoing_.established)
         begin_stream();
 }
 
 void Track::close(wire::Reason reason)
 {
     if (stream_)
-        conversation_.outbox.control(wire::StreamClose{stream_, reason});
+        outgoing_.outbox.control(wire::StreamClose{stream_, reason});
     end_stream();
     wanted_ = false;
     geometry_.reset(); // a later open() is another window
@@ -113,12 +113,12 @@ void Track::disconnected()
 void Track::begin_stream()
 {
     end_stream();
-    stream_ = ++conversation_.last_stream;
+    stream_ = ++outgoing_.last_stream;
     totals_.streams++;
     sender_.emplace(stream_);
     wire::StreamOpen open = source_->description();
     open.stream = stream_;
-    conversation_.outbox.control(open);
+    outgoing_.outbox.control(open);
     if (geometry_)
         send_geometry();
     if (paused_)
@@ -139,7 +139,7 @@ void Track::send_play_state()
 {
     auto mode = paused_ ? wire::PlayMode::kPaused : wire::PlayMode::kPlaying;
     if (stream_)
-        conversation_.outbox.control(wire::PlayState{stream_, epoch_, mode});
+        outgoing_.outbox.control(wire::PlayState{stream_, epoch_, mode});
 }
 
 void Track::send_geometry()
@@ -147,7 +147,7 @@ void Track::send_geometry()
     wire::Geometry geometry = *geometry_;
     geometry.stream = stream_;
     geometry.serial = ++geometry_serial_;
-    conversation_.outbox.control(geometry);
+    outgoing_.outbox.control(geometry);
 }
 
 void Track::refused(wire::Reason reason)

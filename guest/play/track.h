@@ -13,13 +13,6 @@
 
 namespace spice_overlay::guest {
 
-/// What all tracks share: the one conversation on the one port.
-struct Conversation {
-    Outbox outbox;
-    bool established = false;
-    std::uint32_t last_stream = 0; ///< stream numbers are never used again in the life of the program
-};
-
 /// One file being played: where it is in time, and its stream while there is one. No input or output of its own but the
 /// source's; time comes in as a parameter (`now`, ns of CLOCK_MONOTONIC).
 ///
@@ -27,7 +20,7 @@ struct Conversation {
 /// whether a client is there or not; a client that comes (back) is shown the present.
 class Track {
 public:
-    Track(std::string name, std::unique_ptr<UnitSource> source, Conversation &conversation, bool loop);
+    Track(std::string name, std::unique_ptr<UnitSource> source, Outgoing &outgoing, bool loop);
 
     // The guest's side.
     void open();
@@ -92,7 +85,7 @@ private:
 
     std::string name_;
     std::unique_ptr<UnitSource> source_;
-    Conversation &conversation_;
+    Outgoing &outgoing_;
     bool loop_;
 
     bool wanted_ = false;

@@ -36,6 +36,8 @@ std::string open_error(const std::string &path, int error)
 {
     switch (error) {
     case ENOENT:
+    case ENODEV:
+    case ENXIO:
         return path + ": there is no such port; see /dev/virtio-ports for those that this guest has";
     case EACCES:
     case EPERM:
@@ -44,6 +46,19 @@ std::string open_error(const std::string &path, int error)
         return path + ": another program has the port open; end that one first";
     default:
         return path + ": cannot open the port: " + std::strerror(error);
+    }
+}
+
+std::string connect_error(const std::string &path, int error)
+{
+    switch (error) {
+    case ECONNREFUSED:
+        return path + ": cannot connect: nobody listens; start its server first";
+    case EACCES:
+    case EPERM:
+        return path + ": no permission to connect; its owner and its group may (ls -l tells them)";
+    default:
+        return path + ": cannot connect: " + std::strerror(error) + "; start its server first";
     }
 }
 
@@ -58,8 +73,7 @@ Result<UniqueFd> connect_unix(const std::string &path, bool non_blocking)
     std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
     UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (non_blocking ? SOCK_NONBLOCK : 0), 0));
     if (!fd.valid() || connect(fd.get(), reinterpret_cast<const sockaddr *>(&address), sizeof address) != 0)
-        return Error{path + ": cannot connect: " + (errno == ECONNREFUSED ? "nobody listens" : std::strerror(errno))
-                     + "; start its server first"};
+        return Error{connect_error(path, errno)};
     return fd;
 }
 

@@ -69,7 +69,7 @@ private:
 };
 
 struct TrackTest : testing::Test {
-    Conversation conversation;
+    Outgoing outgoing;
     MadeUpSource *source = nullptr;
     std::unique_ptr<Track> track;
     std::int64_t now = kStart;
@@ -90,11 +90,11 @@ struct TrackTest : testing::Test {
     {
         auto made = std::make_unique<MadeUpSource>(count, group, index);
         source = made.get();
-        track = std::make_unique<Track>("made-up", std::move(made), conversation, loop);
+        track = std::make_unique<Track>("made-up", std::move(made), outgoing, loop);
     }
     void connect()
     {
-        conversation.established = true;
+        outgoing.established = true;
         track->connected();
     }
     void grant(std::uint64_t bytes = 1 << 30, std::uint32_t count = 1 << 30)
@@ -105,7 +105,7 @@ struct TrackTest : testing::Test {
     void drain()
     {
         auto more = [&](std::vector<std::uint8_t> &out) { return track->next_message(out); };
-        for (auto data = conversation.outbox.front(more); !data.empty(); data = conversation.outbox.front(more)) {
+        for (auto data = outgoing.outbox.front(more); !data.empty(); data = outgoing.outbox.front(more)) {
             wire::Message message;
             std::string why;
             ASSERT_TRUE(wire::decode(data, message, why)) << why;
@@ -119,7 +119,7 @@ struct TrackTest : testing::Test {
             } else {
                 control.push_back(message);
             }
-            conversation.outbox.wrote(data.size());
+            outgoing.outbox.wrote(data.size());
         }
     }
     /// Lets time pass as the program's loop does.
@@ -352,8 +352,8 @@ TEST_F(TrackTest, a_new_conversation_gets_a_new_stream_at_the_present)
     grant();
     run_until(kStart + 60 * kFrame);
     EXPECT_EQ(track->stream(), 1u);
-    conversation.outbox.forget();
-    conversation.established = false;
+    outgoing.outbox.forget();
+    outgoing.established = false;
     track->disconnected();
     EXPECT_EQ(track->stream(), 0u);
     run_until(kStart + 130 * kFrame);

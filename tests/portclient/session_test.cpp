@@ -327,5 +327,54 @@ TEST_F(SessionTest, impossible_pongs_are_ignored)
     EXPECT_EQ(bench.session.to_local(42), 42) << "a question of long ago";
 }
 
+// ---- as a relay
+
+wire::Hello relay_hello()
+{
+    wire::Hello hello = client_hello();
+    hello.capabilities = wire::kRelay;
+    return hello;
+}
+
+TEST(SessionOfRelay, state_of_the_client_is_told_once_established_and_on_every_change)
+{
+    Bench bench(relay_hello());
+    bench.session.client_state({Reason::kNoClient, {}});
+    EXPECT_TRUE(bench.messages.empty());
+    bench.establish();
+    auto states = bench.sent<wire::ClientState>();
+    ASSERT_EQ(states.size(), 1u);
+    EXPECT_EQ(states[0].reason, Reason::kNoClient);
+    bench.session.client_state({Reason::kNoClient, {}});
+    EXPECT_TRUE(bench.sent<wire::ClientState>().empty()) << "no news";
+    bench.session.client_state({Reason::kNone, client_hello().codecs});
+    states = bench.sent<wire::ClientState>();
+    ASSERT_EQ(states.size(), 1u);
+    EXPECT_EQ(states[0].codecs, client_hello().codecs);
+    wire::Hello anew = guest_hello(kClientNonce);
+    anew.nonce = 77;
+    bench.from_guest(anew);
+    EXPECT_EQ(bench.sent<wire::ClientState>().size(), 1u) << "a player that begins anew knows nothing";
+}
+
+TEST(SessionOfRelay, state_of_a_stream_is_told_while_it_lives)
+{
+    Bench bench(relay_hello());
+    bench.establish();
+    bench.from_guest(h264(1));
+    bench.session.stream_state(1, Reason::kUnsupportedCodec);
+    bench.session.stream_state(2, Reason::kNone);
+    bench.session.close_stream(1, Reason::kProtocolError);
+    bench.session.stream_state(1, Reason::kNone);
+    EXPECT_EQ(bench.sent<wire::StreamState>(), (std::vector<wire::StreamState>{{1, Reason::kUnsupportedCodec}}));
+}
+
+TEST(SessionOfRelay, client_that_is_no_relay_tells_no_state)
+{
+    Bench plain;
+    plain.establish();
+    EXPECT_TRUE(plain.sent<wire::ClientState>().empty());
+}
+
 } // namespace
 } // namespace spice_overlay::test
