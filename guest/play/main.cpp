@@ -6,6 +6,7 @@
 #include "player.h"
 #include "portclient/device/port.h"
 #include "statistics.h"
+#include "window_player.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -29,14 +30,28 @@ constexpr int kOk = 0, kFailed = 1, kUsage = 2, kRefused = 3;
 constexpr char kProgram[] = "spice-overlay-play";
 
 constexpr char kHelp[] =
-    "usage: spice-overlay-play FILE... --port PATH [OPTION]...\n"
-    "Sends the compressed video of each FILE through a SPICE port; the client decodes and shows it.\n"
+    "usage: spice-overlay-play FILE|URL... [OPTION]...\n"
+    "       spice-overlay-play FILE... --port PATH [OPTION]...\n"
+    "Plays videos in a window. Where the guest's agent has a SPICE client that can, the client decodes and shows\n"
+    "them; otherwise they are decoded here. With --port there is no window and no sound: the compressed video of\n"
+    "each FILE is sent straight through a port.\n"
     "\n"
+    "In a window:\n"
+    "  --local                decode here in any case\n"
+    "  --fullscreen           begin in full screen\n"
+    "  --no-sound\n"
+    "  --agent SOCKET         the agent's socket (default: $SPICE_OVERLAY_AGENT, or /run/spice-overlay/agent.sock)\n"
+    "Keys, in the window or the terminal: space pauses, left and right go 10 s, down and up 60 s, f full screen,\n"
+    "9 and 0 volume, m mutes, q quits.\n"
+    "\n"
+    "Through a port:\n"
     "  --port PATH            the port: a virtio port, a pty, or a unix socket to connect to\n"
     "  --geometry-from FD|SOCKET\n"
     "                         take places, and open, close, pause, resume and seek, as lines from an\n"
     "                         open descriptor or a unix socket\n"
     "  --rect X,Y,W,H         show it there, in guest pixels (default: at 0,0 in its own size)\n"
+    "\n"
+    "Both:\n"
     "  --loop                 begin anew at the end\n"
     "  --stats FILE           write counters to FILE at the end, as JSON\n"
     "  --quiet                no status line\n"
@@ -52,6 +67,11 @@ struct Arguments {
     std::string stats;
     bool loop = false;
     bool quiet = false;
+    // In a window.
+    std::string agent;
+    bool local = false;
+    bool fullscreen = false;
+    bool sound = true;
 };
 
 int fail(int status, const std::string &message)
@@ -68,7 +88,7 @@ int usage(const std::string &message)
 /// Negative: go on; otherwise the program's exit status.
 int parse(int argc, char **argv, Arguments &arguments)
 {
-    enum { kPort = 1, kGeometryFrom, kRect, kLoop, kStats, kQuiet, kHelpOption, kVersion };
+    enum { kPort = 1, kGeometryFrom, kRect, kLoop, kStats, kQuiet, kLocal, kFullscreen, kNoSound, kAgent, kHelpOption, kVersion };
     static const option kOptions[] = {
         {"port", required_argument, nullptr, kPort},
         {"geometry-from", required_argument, nullptr, kGeometryFrom},
@@ -76,6 +96,10 @@ int parse(int argc, char **argv, Arguments &arguments)
         {"loop", no_argument, nullptr, kLoop},
         {"stats", required_argument, nullptr, kStats},
         {"quiet", no_argument, nullptr, kQuiet},
+        {"local", no_argument, nullptr, kLocal},
+        {"fullscreen", no_argument, nullptr, kFullscreen},
+        {"no-sound", no_argument, nullptr, kNoSound},
+        {"agent", required_argument, nullptr, kAgent},
         {"help", no_argument, nullptr, kHelpOption},
         {"version", no_argument, nullptr, kVersion},
         {},
@@ -105,6 +129,18 @@ int parse(int argc, char **argv, Arguments &arguments)
         case kQuiet:
             arguments.quiet = true;
             break;
+        case kLocal:
+            arguments.local = true;
+            break;
+        case kFullscreen:
+            arguments.fullscreen = true;
+            break;
+        case kNoSound:
+            arguments.sound = false;
+            break;
+        case kAgent:
+            arguments.agent = optarg;
+            break;
         case kHelpOption:
             std::fputs(kHelp, stdout);
             return kOk;
@@ -120,8 +156,12 @@ int parse(int argc, char **argv, Arguments &arguments)
     arguments.files.assign(argv + optind, argv + argc);
     if (arguments.files.empty())
         return usage("no FILE given");
-    if (arguments.port.empty())
-        return usage("no --port given");
+    bool places = arguments.rect || !arguments.geometry_from.empty();
+    if (arguments.port.empty() && places)
+        return usage("--rect and --geometry-from go with --port");
+    bool windowed = arguments.local || arguments.fullscreen || !arguments.sound || !arguments.agent.empty();
+    if (!arguments.port.empty() && windowed)
+        return usage("--local, --fullscreen, --no-sound and --agent do not go with --port");
     if (arguments.rect && !arguments.geometry_from.empty())
         return usage("--rect and --geometry-from exclude each other");
     return -1;
@@ -215,11 +255,34 @@ int play_files(const Arguments &arguments)
     return kFailed;
 }
 
+int play_in_window(const Arguments &arguments)
+{
+    if (!arguments.agent.empty())
+        setenv("SPICE_OVERLAY_AGENT", arguments.agent.c_str(), 1);
+    WindowPlayer::Options options;
+    options.items = arguments.files;
+    options.local = arguments.local;
+    options.sound = arguments.sound;
+    options.loop = arguments.loop;
+    options.fullscreen = arguments.fullscreen;
+    options.status_line = !arguments.quiet && isatty(STDERR_FILENO);
+    auto player = WindowPlayer::open(std::move(options));
+    if (!player)
+        return fail(kFailed, player.error().message);
+    bool played = player.value()->run();
+    if (!arguments.stats.empty())
+        if (Status status = write_file(arguments.stats, player.value()->statistics_json()); !status)
+            return fail(kFailed, status.error().message);
+    return played ? kOk : kFailed;
+}
+
 } // namespace
 
 int main(int argc, char **argv)
 {
     Arguments arguments;
     int status = parse(argc, argv, arguments);
-    return status >= 0 ? status : play_files(arguments);
+    if (status >= 0)
+        return status;
+    return arguments.port.empty() ? play_in_window(arguments) : play_files(arguments);
 }

@@ -7,9 +7,8 @@
 #include <memory>
 
 namespace spice_overlay::guest {
-namespace {
 
-std::string quoted(const std::string &text)
+std::string json_quoted(const std::string &text)
 {
     std::string out = "\"";
     for (char c : text) {
@@ -28,9 +27,11 @@ std::string quoted(const std::string &text)
     return out + '"';
 }
 
+namespace {
+
 std::string member(const char *name, std::uint64_t value)
 {
-    return quoted(name) + ": " + std::to_string(value);
+    return json_quoted(name) + ": " + std::to_string(value);
 }
 
 std::string counters(const Track::Totals &t)
@@ -46,7 +47,7 @@ std::string reasons(const Track::Totals &t)
 {
     std::string out;
     for (wire::Reason reason : t.rejected)
-        out += (out.empty() ? "" : ", ") + quoted(wire::describe(reason));
+        out += (out.empty() ? "" : ", ") + json_quoted(wire::describe(reason));
     return out;
 }
 
@@ -68,8 +69,8 @@ std::string statistics_json(const Player &player)
         all.seeks += t.seeks;
         all.key_requests += t.key_requests;
         all.rejected.insert(all.rejected.end(), t.rejected.begin(), t.rejected.end());
-        streams += (streams.empty() ? "" : ", ") + std::string("{") + quoted("file") + ": " + quoted(track.name())
-                   + ", " + quoted("codec") + ": " + quoted(wire::name(track.source().description().codec)) + ", "
+        streams += (streams.empty() ? "" : ", ") + std::string("{") + json_quoted("file") + ": " + json_quoted(track.name())
+                   + ", " + json_quoted("codec") + ": " + json_quoted(wire::name(track.source().description().codec)) + ", "
                    + counters(t) + reasons(t) + "]}";
     }
     return "{" + counters(all) + reasons(all) + "], " + member("wire_bytes", player.counters().wire_bytes) + ", "

@@ -158,8 +158,8 @@ def every_source_says_its_licence_and_every_header_guards_itself():
         text = file.read_text(encoding="utf-8", errors="replace")
         if "SPDX-License-Identifier: LGPL-2.1-or-later" not in "\n".join(text.splitlines()[:3]):
             complaints.append(f"{file.relative_to(ROOT)}: no SPDX line at the top")
-        if file.suffix == ".h" and "#pragma once" not in text:
-            complaints.append(f"{file.relative_to(ROOT)}: no #pragma once")
+        if file.suffix == ".h" and not re.search(r"#pragma once|#ifndef (\w+)\n#define \1\n", text):
+            complaints.append(f"{file.relative_to(ROOT)}: neither #pragma once nor, for C, a guard")
     check(not complaints, "\n" + "\n".join(complaints))
 
 

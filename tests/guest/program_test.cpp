@@ -662,7 +662,8 @@ TEST_P(WrongUse, ends_with_a_message_and_a_status)
 INSTANTIATE_TEST_SUITE_P(
     PlayProgram, WrongUse,
     testing::Values(
-        Wrong{"no_arguments", {}, 2, "no FILE given"}, Wrong{"no_port", {"@good.mp4"}, 2, "no --port given"},
+        Wrong{"no_arguments", {}, 2, "no FILE given"},
+        Wrong{"place_without_a_port", {"@good.mp4", "--rect", "0,0,9,9"}, 2, "go with --port"},
         Wrong{"unknown_option", {"@good.mp4", "--louder"}, 2, "unknown option --louder"},
         Wrong{"value_missing", {"@good.mp4", "--port"}, 2, "--port wants a value"},
         Wrong{"bad_rectangle", {"@good.mp4", "--port", "@x", "--rect", "1,2,3"}, 2, "is not X,Y,W,H"},
