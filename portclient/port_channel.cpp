@@ -125,10 +125,11 @@ struct PortChannel::Private {
         set_open(false);
     }
 
+    std::size_t queued() const { return queue_.size() + (write_ ? write_->bytes.size() : 0); }
+
     bool write(std::span<const std::uint8_t> bytes)
     {
-        std::size_t waiting = queue_.size() + (write_ ? write_->bytes.size() : 0);
-        if (!open_ || bytes.size() > kMaxQueued - std::min(waiting, kMaxQueued))
+        if (!open_ || bytes.size() > kMaxQueued - std::min(queued(), kMaxQueued))
             return false;
         queue_.insert(queue_.end(), bytes.begin(), bytes.end());
         start_write();
@@ -237,6 +238,11 @@ bool PortChannel::is_open() const
 bool PortChannel::write(std::span<const std::uint8_t> bytes)
 {
     return p_->write(bytes);
+}
+
+std::size_t PortChannel::queued() const
+{
+    return p_->queued();
 }
 
 } // namespace spice_overlay

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -46,6 +47,8 @@ public:
     /// Queues a copy of `bytes` behind what was written before. False, with nothing queued: the port is not open, or
     /// more than kMaxQueued would wait since the guest does not read. What waits when the port closes is forgotten.
     bool write(std::span<const std::uint8_t> bytes);
+    /// Bytes that were written here and wait for the connection to take them.
+    [[nodiscard]] std::size_t queued() const;
 
 private:
     struct Private;

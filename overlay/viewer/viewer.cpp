@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "viewer.h"
 
-#include "connection_file.h"
+#include "portclient/connection.h"
 
 #include <glib-unix.h>
 
@@ -169,24 +169,9 @@ void Viewer::finish(int exit_code, const std::string &message)
 
 void Viewer::channel_event(SpiceChannel *channel, SpiceChannelEvent event)
 {
-    const GError *cause = spice_channel_get_error(channel);
-    std::string why = cause ? std::string(": ") + cause->message : std::string();
-    switch (event) {
-    case SPICE_CHANNEL_ERROR_CONNECT:
-        return finish(1, "cannot connect to " + name_ + why + ": check the host and port, and that the guest is running");
-    case SPICE_CHANNEL_ERROR_AUTH:
-        return finish(1, name_ + " refused the password" + why + ": give it in the .vv file, or as ?password= in the URI");
-    case SPICE_CHANNEL_ERROR_TLS:
-        return finish(1, "no secure connection to " + name_ + why + ": check the certificate (ca, host-subject)");
-    case SPICE_CHANNEL_ERROR_LINK:
-        return finish(1, name_ + " does not speak SPICE" + why + ": check the port");
-    case SPICE_CHANNEL_ERROR_IO:
-        return finish(1, "the connection to " + name_ + " was lost" + why);
-    case SPICE_CHANNEL_CLOSED:
-        return finish(1, name_ + " has closed the connection");
-    default:
-        break;
-    }
+    std::string trouble = connection_trouble(channel, event, name_);
+    if (!trouble.empty())
+        finish(1, trouble);
 }
 
 void Viewer::toggle_fullscreen()

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "connection_file.h"
+#include "connection.h"
 
 #include <glib.h>
 #include <glib/gstdio.h>
+#include <spice-client.h>
+
+#include <cstring>
 
 namespace spice_overlay {
 
@@ -12,9 +15,11 @@ Result<std::string> use_uri(SpiceSession *session, const std::string &uri)
 {
     g_autoptr(GError) error = nullptr;
     g_autofree char *scheme = g_uri_parse_scheme(uri.c_str());
-    if (!scheme || (g_strcmp0(scheme, "spice") != 0 && g_strcmp0(scheme, "spice+unix") != 0 &&
-                    g_strcmp0(scheme, "spice+tls") != 0))
-        return Error{"\"" + uri + "\" is neither a file nor a SPICE URI: write spice://HOST:PORT or spice+unix:///PATH"};
+    if (!scheme
+        || (g_strcmp0(scheme, "spice") != 0 && g_strcmp0(scheme, "spice+unix") != 0
+            && g_strcmp0(scheme, "spice+tls") != 0))
+        return Error{"\"" + uri
+                     + "\" is neither a file nor a SPICE URI: write spice://HOST:PORT or spice+unix:///PATH"};
     g_object_set(session, "uri", uri.c_str(), nullptr);
     g_autofree char *host = nullptr;
     g_autofree char *port = nullptr;
@@ -40,8 +45,13 @@ Result<std::string> use_file(SpiceSession *session, const std::string &file)
     static const struct {
         const char *key;
         const char *property;
-    } strings[] = {{"host", "host"},         {"port", "port"},   {"tls-port", "tls-port"},        {"password", "password"},
-                   {"host-subject", "cert-subject"}, {"proxy", "proxy"}, {"unix-path", "unix-path"}};
+    } strings[] = {{"host", "host"},
+                   {"port", "port"},
+                   {"tls-port", "tls-port"},
+                   {"password", "password"},
+                   {"host-subject", "cert-subject"},
+                   {"proxy", "proxy"},
+                   {"unix-path", "unix-path"}};
     bool reachable = false;
     for (const auto &s : strings) {
         g_autofree char *value = g_key_file_get_string(keys, kGroup, s.key, nullptr);
@@ -69,6 +79,28 @@ Result<std::string> configure_session(SpiceSession *session, const std::string &
     if (target.find("://") == std::string::npos)
         return use_file(session, target);
     return use_uri(session, target);
+}
+
+std::string connection_trouble(SpiceChannel *main, int event, const std::string &name)
+{
+    const GError *cause = spice_channel_get_error(main);
+    std::string why = cause ? std::string(": ") + cause->message : std::string();
+    switch (event) {
+    case SPICE_CHANNEL_ERROR_CONNECT:
+        return "cannot connect to " + name + why + ": check the host and port, and that the guest is running";
+    case SPICE_CHANNEL_ERROR_AUTH:
+        return name + " refused the password" + why + ": give it in the .vv file, or as ?password= in the URI";
+    case SPICE_CHANNEL_ERROR_TLS:
+        return "no secure connection to " + name + why + ": check the certificate (ca, host-subject)";
+    case SPICE_CHANNEL_ERROR_LINK:
+        return name + " does not speak SPICE" + why + ": check the port";
+    case SPICE_CHANNEL_ERROR_IO:
+        return "the connection to " + name + " was lost" + why;
+    case SPICE_CHANNEL_CLOSED:
+        return name + " has closed the connection";
+    default:
+        return {};
+    }
 }
 
 } // namespace spice_overlay
