@@ -78,6 +78,7 @@ public:
     };
     [[nodiscard]] Link link() const { return link_; }
     [[nodiscard]] Outgoing &outgoing() { return outgoing_; }
+    [[nodiscard]] const Outgoing &outgoing() const { return outgoing_; }
     [[nodiscard]] bool established() const { return outgoing_.established; }
 
     struct Counters {

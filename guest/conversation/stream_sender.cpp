@@ -124,6 +124,14 @@ std::int64_t StreamSender::deadline() const
     return waiting_.empty() ? -1 : waiting_.front().came + kPatience;
 }
 
+std::size_t StreamSender::bytes_waiting() const
+{
+    std::size_t bytes = unit_bytes_;
+    for (const Waiting &waiting : waiting_)
+        bytes += waiting.unit.data.size();
+    return bytes;
+}
+
 void StreamSender::restart_at_key()
 {
     waiting_.clear();

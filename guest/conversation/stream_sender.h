@@ -50,6 +50,9 @@ public:
 
     [[nodiscard]] bool idle() const { return waiting_.empty() && at_ == ends_.size(); } ///< nothing left to send
     [[nodiscard]] bool backlogged() const { return !waiting_.empty(); }
+    [[nodiscard]] bool needs_key() const { return needs_key_; } ///< only a key unit goes next
+    [[nodiscard]] std::size_t units_waiting() const { return waiting_.size(); }
+    [[nodiscard]] std::size_t bytes_waiting() const;
     [[nodiscard]] bool granted() const { return unit_limit_ > 0; } ///< the client has let the stream begin
 
     struct Counters {

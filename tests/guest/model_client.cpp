@@ -37,7 +37,8 @@ wire::Hello client_hello()
 
 } // namespace
 
-ModelClient::ModelClient() : handshake_(client_hello()) {}
+ModelClient::ModelClient() : ModelClient(client_hello()) {}
+ModelClient::ModelClient(wire::Hello hello) : handshake_(std::move(hello)) {}
 
 UniqueFd listen_unix(const std::string &path)
 {

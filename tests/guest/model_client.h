@@ -44,6 +44,7 @@ public:
     wire::Reason refuses_with = wire::Reason::kNone;
 
     ModelClient();
+    explicit ModelClient(wire::Hello hello); ///< says this of itself
 
     /// Waits for the program to connect to `listener`.
     [[nodiscard]] bool accept(int listener);
