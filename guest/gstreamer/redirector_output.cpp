@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What goes downstream: flat frames, or the inner decoder's; and how one follows the other.
+#include "debug.h"
+#include "display_check.h"
+#include "portclient/base/clock.h"
+#include "redirector.h"
+
+#include <algorithm>
+
+#define GST_CAT_DEFAULT decoder_category
+
+namespace spice_overlay::gst {
+namespace {
+
+/// Flat frames look the same: a few a second keep a player's clockwork going, and cost the X server less. But the sink's
+/// queue holds several, which have to be seen before the decoder's pictures are.
+constexpr GstClockTime kFlatFrames = 40 * GST_MSECOND;
+/// A long group of pictures is seen to run while it is decoded, so that something is seen soon.
+constexpr std::int64_t kCatchUpStep = 100'000'000;
+/// Sinks leave out what comes late.
+constexpr std::int64_t kAhead = 40'000'000;
+
+} // namespace
+
+std::shared_ptr<InnerDecoder> Redirector::inner() const
+{
+    std::lock_guard lock(mutex_);
+    return inner_;
+}
+
+void Redirector::set_inner(std::shared_ptr<InnerDecoder> decoder)
+{
+    std::lock_guard lock(mutex_);
+    std::swap(inner_, decoder);
+}
+
+std::string Redirector::reason() const
+{
+    std::lock_guard lock(mutex_);
+    return reason_;
+}
+
+void Redirector::tell(const std::string &why_local)
+{
+    {
+        std::lock_guard lock(mutex_);
+        reason_ = why_local;
+    }
+    GST_INFO_OBJECT(element_, "%s", why_local.empty() ? "redirected" : ("decoded here: " + why_local).c_str());
+    g_object_notify(G_OBJECT(element_), "redirected");
+    g_object_notify(G_OBJECT(element_), "reason");
+    gst_element_post_message(
+        GST_ELEMENT(element_),
+        gst_message_new_element(GST_OBJECT(element_), gst_structure_new("spice-overlay-redirection", "redirected",
+                                                                        G_TYPE_BOOLEAN, why_local.empty(), "reason",
+                                                                        G_TYPE_STRING, why_local.c_str(), nullptr)));
+}
+
+/// Players link what is behind a decoder when its first data come. An event that nobody knows makes them do it, and then
+/// it can be seen what the pictures are for, before the first one goes.
+void Redirector::await_link()
+{
+    if (linked_ && !GST_PAD_NEEDS_RECONFIGURE(src_))
+        return;
+    if (!linked_)
+        gst_pad_push_event(src_, gst_event_new_custom(GST_EVENT_CUSTOM_DOWNSTREAM,
+                                                      gst_structure_new_empty("spice-overlay-await-link")));
+    linked_ = true;
+    std::string found = why_not_displayed(src_);
+    if (found != not_displayed_)
+        GST_INFO_OBJECT(element_, "downstream: %s", found.empty() ? "a sink that shows pictures" : found.c_str());
+    not_displayed_ = std::move(found);
+}
+
+std::string Redirector::why_local()
+{
+    std::string anyway = !format_.ok()             ? format_.error().message
+                         : segment_.rate < 0       ? "it is played backwards"
+                         : !not_displayed_.empty() ? "nobody sees the pictures: " + not_displayed_
+                         : forwarder_.lost()       ? "the X display cannot be followed"
+                         : not_found_              ? "the picture is not found on the screen"
+                                                   : "";
+    local_anyway_ = !anyway.empty();
+    if (local_anyway_)
+        return anyway;
+    spice_overlay_reason reason = forwarder_.reason();
+    return reason == SPICE_OVERLAY_REASON_NONE ? "" : spice_overlay_reason_text(reason);
+}
+
+GstFlowReturn Redirector::follow(bool &done)
+{
+    if (!local_ && !forwarder_.found() && settings_.search_ms > 0 && outputs_ > 0
+        && GST_STATE(element_) == GST_STATE_PLAYING) {
+        std::int64_t now = monotonic_now();
+        if (searching_since_ == 0)
+            searching_since_ = now;
+        not_found_ = now - searching_since_ > settings_.search_ms * 1'000'000LL;
+    }
+    std::string why = why_local();
+    bool local = !why.empty();
+    bool has_decoder = inner() != nullptr;
+    local_ = local;
+    if (!std::exchange(told_, true) || why != reason())
+        tell(why);
+    if (local == has_decoder)
+        return GST_FLOW_OK;
+    if (!local) {
+        go_redirected();
+        return GST_FLOW_OK;
+    }
+    done = true;
+    return go_local();
+}
+
+GstFlowReturn Redirector::go_local()
+{
+    placeholder_.forget();
+    InnerDecoder::Output output;
+    output.buffer = [this](GstBuffer *buffer) { return decoded(buffer); };
+    output.event = [this](GstEvent *event) { return decoder_event(event); };
+    output.upstream = [this](GstQuery *query) { return gst_pad_peer_query(sink_, query); };
+    output.downstream = [this](GstQuery *query) {
+        if (gst_pad_peer_query(src_, query))
+            return true;
+        if (GST_QUERY_TYPE(query) != GST_QUERY_CAPS)
+            return false;
+        GstCaps *any = gst_caps_new_any();
+        gst_query_set_caps_result(query, any);
+        gst_caps_unref(any);
+        return true;
+    };
+    output.upstream_event = [this](GstEvent *event) { return gst_pad_push_event(sink_, event); };
+    auto made = InnerDecoder::make(element_, caps_, std::move(output));
+    if (!made) {
+        GST_ELEMENT_ERROR(element_, STREAM, CODEC_NOT_FOUND, ("%s", made.error().message.c_str()), (nullptr));
+        return GST_FLOW_ERROR;
+    }
+    std::shared_ptr<InnerDecoder> decoder = std::move(made).value();
+    set_inner(decoder);
+    GST_INFO_OBJECT(element_, "%s goes on with %zu units of the group of pictures", decoder->name().c_str(),
+                    cache_.units().size());
+
+    gst_clear_buffer(&latest_);
+    catching_up_ = GST_CLOCK_TIME_IS_VALID(last_out_) || paused_at_ != INT64_MIN;
+    last_shown_ = monotonic_now();
+    if (stream_start_)
+        decoder->push_event(gst_event_ref(stream_start_));
+    decoder->push_event(gst_event_new_caps(caps_));
+    if (segment_event_)
+        decoder->push_event(gst_event_ref(segment_event_));
+    GstFlowReturn flow = GST_FLOW_OK;
+    for (auto at = cache_.units().begin(); at != cache_.units().end() && flow == GST_FLOW_OK; ++at)
+        flow = decoder->push(gst_buffer_ref(*at));
+    if (flow == GST_FLOW_OK && catching_up_ && latest_)
+        flow = show_late(std::exchange(latest_, nullptr));
+    return flow;
+}
+
+void Redirector::go_redirected()
+{
+    set_inner(nullptr);
+    gst_clear_buffer(&latest_);
+    catching_up_ = false;
+    placeholder_.forget();
+    searching_since_ = 0;
+}
+
+/// In running time.
+std::int64_t Redirector::wanted_now()
+{
+    if (auto now = forwarder_.now())
+        return *now;
+    return paused_at_;
+}
+
+GstFlowReturn Redirector::decoded(GstBuffer *buffer)
+{
+    if (catching_up_ && GST_BUFFER_PTS_IS_VALID(buffer)) {
+        GstClockTime end = GST_BUFFER_PTS(buffer);
+        if (GST_BUFFER_DURATION_IS_VALID(buffer))
+            end += GST_BUFFER_DURATION(buffer);
+        bool behind = GST_CLOCK_TIME_IS_VALID(last_out_) && GST_BUFFER_PTS(buffer) <= last_out_;
+        if (running(end) <= wanted_now() || behind) {
+            gst_clear_buffer(&latest_);
+            if (monotonic_now() - last_shown_ >= kCatchUpStep)
+                return show_late(buffer);
+            latest_ = buffer;
+            return GST_FLOW_OK;
+        }
+        catching_up_ = false;
+        gst_clear_buffer(&latest_);
+    }
+    return output(buffer);
+}
+
+/// Shows a picture whose time has passed in place of the one that is not decoded yet.
+GstFlowReturn Redirector::show_late(GstBuffer *buffer)
+{
+    last_shown_ = monotonic_now();
+    std::int64_t now = wanted_now();
+    GstClockTime at = GST_BUFFER_PTS(buffer);
+    if (now != INT64_MIN) {
+        bool moves = forwarder_.now().has_value();
+        at = gst_segment_position_from_running_time(
+            &segment_, GST_FORMAT_TIME, static_cast<guint64>(std::max<std::int64_t>(now + (moves ? kAhead : 0), 0)));
+        if (!GST_CLOCK_TIME_IS_VALID(at))
+            at = GST_BUFFER_PTS(buffer);
+    }
+    if (GST_CLOCK_TIME_IS_VALID(last_out_))
+        at = std::max(at, last_out_ + 1);
+    buffer = gst_buffer_make_writable(buffer);
+    GST_BUFFER_PTS(buffer) = at;
+    return output(buffer);
+}
+
+GstFlowReturn Redirector::output(GstBuffer *buffer)
+{
+    if (std::exchange(segment_due_, false))
+        gst_pad_push_event(src_, gst_event_ref(segment_event_));
+    if (GST_BUFFER_PTS_IS_VALID(buffer))
+        last_out_ = GST_BUFFER_PTS(buffer);
+    outputs_++;
+    return gst_pad_push(src_, buffer);
+}
+
+bool Redirector::decoder_event(GstEvent *event)
+{
+    switch (GST_EVENT_TYPE(event)) {
+    case GST_EVENT_STREAM_START:
+    case GST_EVENT_SEGMENT:
+    case GST_EVENT_FLUSH_START:
+    case GST_EVENT_FLUSH_STOP:
+        gst_event_unref(event); // ours have gone, or go with the next picture
+        return true;
+    default:
+        return gst_pad_push_event(src_, event);
+    }
+}
+
+GstFlowReturn Redirector::negotiate()
+{
+    gst_pad_check_reconfigure(src_);
+    auto caps = placeholder_.choose(caps_);
+    Status ready = caps ? Status(Success{}) : Status(caps.error());
+    if (caps) {
+        GST_INFO_OBJECT(element_, "flat frames of %" GST_PTR_FORMAT, static_cast<void *>(*caps));
+        gst_pad_push_event(src_, gst_event_new_caps(*caps));
+        ready = placeholder_.prepare(*caps, static_cast<std::uint32_t>(key_colour_));
+        gst_caps_unref(*caps);
+    }
+    if (!ready) {
+        if (GST_PAD_IS_FLUSHING(src_))
+            return GST_FLOW_FLUSHING;
+        GST_ELEMENT_ERROR(element_, CORE, NEGOTIATION, (nullptr), ("%s", ready.error().message.c_str()));
+        return GST_FLOW_NOT_NEGOTIATED;
+    }
+    if (segment_event_ && std::exchange(segment_due_, false))
+        gst_pad_push_event(src_, gst_event_ref(segment_event_));
+    return GST_FLOW_OK;
+}
+
+GstFlowReturn Redirector::show_placeholder(GstClockTime at, GstClockTime duration, bool always)
+{
+    if (GST_CLOCK_TIME_IS_VALID(segment_.start))
+        at = std::max(at, segment_.start);
+    if (GST_CLOCK_TIME_IS_VALID(last_out_)) {
+        if (!always && at < last_out_ + kFlatFrames)
+            return GST_FLOW_OK;
+        at = std::max(at, last_out_);
+    }
+    if (!placeholder_.prepared() || GST_PAD_NEEDS_RECONFIGURE(src_))
+        if (GstFlowReturn flow = negotiate(); flow != GST_FLOW_OK)
+            return flow;
+    GstFlowReturn flow;
+    GstBuffer *buffer = placeholder_.frame(flow);
+    if (!buffer)
+        return flow;
+    GST_BUFFER_PTS(buffer) = at;
+    GST_BUFFER_DTS(buffer) = GST_CLOCK_TIME_NONE;
+    GST_BUFFER_DURATION(buffer) = duration;
+    return output(buffer);
+}
+
+/// Downstream was flushed so that what is seen can be another picture.
+GstFlowReturn Redirector::refresh()
+{
+    gst_pad_push_event(src_, gst_event_new_flush_stop(FALSE));
+    segment_due_ = true;
+    last_out_ = GST_CLOCK_TIME_NONE;
+    placeholder_.forget();
+    bool done = false;
+    GstFlowReturn flow = follow(done);
+    if (!done && !inner()) {
+        GstClockTime at = gst_segment_position_from_running_time(
+            &segment_, GST_FORMAT_TIME, static_cast<guint64>(std::max<std::int64_t>(paused_at_, 0)));
+        flow = show_placeholder(GST_CLOCK_TIME_IS_VALID(at) ? at : segment_.start, GST_CLOCK_TIME_NONE, true);
+    }
+    paused_at_ = INT64_MIN;
+    if (ended_ && flow == GST_FLOW_OK) {
+        if (auto decoder = inner())
+            decoder->push_event(gst_event_new_eos());
+        else
+            gst_pad_push_event(src_, gst_event_new_eos());
+    }
+    return flow;
+}
+
+/// While data flow, unit() does it; when they do not (paused, or the source is slow), it is done here.
+void Redirector::follow_from_outside()
+{
+    constexpr int kTries = 500;
+    constexpr gulong kPause = 5'000; // us
+    for (int tries = 0; tries < kTries && running_; tries++, g_usleep(kPause)) {
+        bool local = local_anyway_ || forwarder_.reason() != SPICE_OVERLAY_REASON_NONE;
+        if (local == local_ && !refresh_due_)
+            return;
+        bool still = GST_STATE(element_) == GST_STATE_PAUSED && GST_STATE_PENDING(element_) == GST_STATE_VOID_PENDING
+                     && outputs_ > 0;
+        if (still && !refresh_due_) {
+            gint64 position = -1;
+            if (!gst_pad_peer_query_position(src_, GST_FORMAT_TIME, &position))
+                position = -1;
+            guint64 at = position < 0 ? GST_CLOCK_TIME_NONE
+                                      : gst_segment_position_from_stream_time(&segment_, GST_FORMAT_TIME,
+                                                                              static_cast<guint64>(position));
+            if (!GST_CLOCK_TIME_IS_VALID(at))
+                at = GST_CLOCK_TIME_IS_VALID(last_out_) ? last_out_ : segment_.start;
+            paused_at_ = running(at);
+            GST_INFO_OBJECT(element_, "the picture at %" GST_TIME_FORMAT " is to be another one", GST_TIME_ARGS(at));
+            refresh_due_ = true;
+            gst_pad_push_event(src_, gst_event_new_flush_start());
+        }
+        if (GST_PAD_STREAM_TRYLOCK(sink_)) {
+            bool done;
+            if (refresh_due_.exchange(false))
+                (void)refresh();
+            else if (!ended_ && caps_ && outputs_ > 0)
+                (void)follow(done);
+            GST_PAD_STREAM_UNLOCK(sink_);
+        }
+    }
+}
+
+} // namespace spice_overlay::gst
