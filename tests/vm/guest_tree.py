@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The guest's files: a tree of Debian 13 packages, its kernel, and a first initramfs. Built once and kept in a cache
+folder under a key of everything that goes into it. Packages come from wherever mmdebstrap finds Debian by itself."""
+
+import contextlib
+import fcntl
+import hashlib
+import lzma
+import os
+import pathlib
+import platform
+import re
+import shutil
+import struct
+import subprocess
+import time
+
+from stage import Failure, Missing
+
+HERE = pathlib.Path(__file__).resolve().parent
+SUITE = "trixie"
+KEYRING = pathlib.Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+PACKAGES = """
+    linux-image-amd64 busybox-static dash coreutils grep sed libc-bin python3 procps
+    xserver-xorg-core x11-utils x11-xserver-utils openbox xterm xdotool fonts-dejavu-core
+    dbus-daemon dbus-bin
+    gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-base-apps gstreamer1.0-plugins-good
+    gstreamer1.0-plugins-bad gstreamer1.0-libav gstreamer1.0-x
+    parole
+    """.split()
+
+# What stage 1 loads, in the guest, with whatever these depend on.
+MODULES = "9p 9pnet_virtio overlay qxl virtio-gpu evdev".split()
+
+# No package's scripts are run (that is what makes this quick): these few things are done in their stead. The
+# GStreamer registry is made here since it takes a minute in an emulated guest.
+SETTLE = r"""
+set -e
+ln -sf dash /usr/bin/sh
+ln -sf /proc/self/mounts /etc/mtab
+printf '%s\n' root:x:0:0:root:/root:/bin/sh messagebus:x:100:100::/nonexistent:/bin/false \
+    spice-overlay:x:101:101::/nonexistent:/bin/false user:x:1000:1000:user:/home/user:/bin/sh >/etc/passwd
+printf '%s\n' root:x:0: video:x:44: messagebus:x:100: spice-overlay:x:101: user:x:1000: >/etc/group
+printf '%s\n' 'passwd: files' 'group: files' 'hosts: files' >/etc/nsswitch.conf
+mkdir -p /home/user /var/cache/fontconfig /host /outside
+chown 1000:1000 /home/user
+cd /usr/lib/x86_64-linux-gnu  # what alternatives would choose
+ln -sf blas/libblas.so.3 lapack/liblapack.so.3 .
+cd /
+dbus-uuidgen >/etc/machine-id
+fc-cache
+/usr/lib/*/glib-2.0/glib-compile-schemas /usr/share/glib-2.0/schemas
+/usr/lib/*/gdk-pixbuf-2.0/gdk-pixbuf-query-loaders --update-cache
+GST_REGISTRY=/var/cache/gst-registry.bin gst-inspect-1.0 avdec_h264 >/var/log/gst-inspect 2>&1
+chmod 644 /var/cache/gst-registry.bin
+"""
+
+
+class GuestTree:
+    """What a machine boots: `root` (a folder), `kernel`, `initramfs`; all are for reading alone. While the object
+    lives nobody removes them."""
+
+    def __init__(self, folder, lock):
+        self.root, self.kernel, self.initramfs = folder / "root", folder / "vmlinux", folder / "initramfs"
+        self.lock = lock
+
+
+def cache_folder():
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "spice-overlay" / "vm"
+
+
+def _key():
+    parts = [SUITE, *PACKAGES, *MODULES, SETTLE, pathlib.Path(__file__).read_text()]
+    parts.append((HERE / "guest" / "stage1.sh").read_text())
+    return f"{SUITE}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"
+
+
+def obtain(say=print):
+    """The GuestTree, built first where that is not done yet. Raises Missing where this machine cannot have one."""
+    if platform.machine() != "x86_64":
+        raise Missing(f"the guest is x86-64, this machine {platform.machine()}")
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    folder = cache / _key()
+    # Two that start at once build it once; those that use it hold the lock shared.
+    lock = open(cache / f"{folder.name}.lock", "w")
+    if not folder.exists():
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            say(f"Building the guest in {folder} (about a minute, once) ...")
+            _build(folder)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    if not folder.exists():
+        raise Failure(f"{folder} was removed while it was wanted")
+    os.utime(folder)
+    _forget_old(cache, folder)
+    return GuestTree(folder, lock)
+
+
+def _forget_old(cache, current, days=14):
+    """Removes trees that nobody has used for long, and what interrupted builds have left."""
+    for folder in cache.iterdir():
+        if not folder.is_dir() or folder == current or folder.stat().st_mtime > time.time() - days * 86400:
+            continue
+        with open(cache / f"{folder.name.removesuffix('.unfinished')}.lock", "w") as lock:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _build(folder):
+    for program in ("mmdebstrap", "zstd"):
+        if not shutil.which(program):
+            raise Missing(f"{program} is not installed")
+    if not KEYRING.exists():
+        raise Missing(f"{KEYRING} is not there: debian-archive-keyring is not installed")
+    unfinished = folder.with_name(folder.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    root = unfinished / "root"
+    settle = unfinished / "settle.sh"
+    settle.write_text(SETTLE)
+    done = subprocess.run(
+        [
+            "mmdebstrap",
+            "--variant=extract",
+            f"--include={','.join(PACKAGES)}",
+            "--aptopt=APT::Install-Recommends false",
+            f'--extract-hook=chroot "$1" /usr/bin/dash -s <{settle}',
+            SUITE,
+            str(root),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    if done.returncode != 0:
+        (folder.parent / "build.log").write_text(done.stderr)
+        why = [line for line in done.stderr.splitlines() if not line.startswith("I:")]
+        raise Missing(f"mmdebstrap makes no guest tree: {' | '.join(why[-5:])}")
+    version = next((root / "usr/lib/modules").iterdir()).name
+    _unpack_kernel(root / f"boot/vmlinuz-{version}", unfinished / "vmlinux")
+    _make_initramfs(root, root / "usr/lib/modules" / version, unfinished / "initramfs")
+    unfinished.rename(folder)
+
+
+def _unpack_kernel(bzimage, target):
+    """The uncompressed kernel inside a bzImage (Documentation/arch/x86/boot.rst): it boots in a third of the time."""
+    data = bzimage.read_bytes()
+    offset, length = struct.unpack_from("<II", data, 0x248)
+    start = (data[0x1F1] + 1) * 512 + offset
+    payload = data[start : start + length - 4]  # without the size that the build appends
+    if payload[:4] == b"\x28\xb5\x2f\xfd":
+        payload = subprocess.run(["zstd", "-dc"], input=payload, stdout=subprocess.PIPE, check=True).stdout
+    elif payload[:6] == b"\xfd7zXZ\0":
+        payload = lzma.decompress(payload)
+    if payload[:4] != b"\x7fELF":
+        raise Missing(f"{bzimage.name} holds no kernel that can be unpacked")
+    target.write_bytes(payload)
+
+
+def _modules_in_order(folder):
+    """(name, contents) of MODULES and all they depend on, each after what it needs. Those built in are left out."""
+    files = {path.name.split(".")[0].replace("-", "_"): path for path in folder.rglob("*.ko*")}
+    done = {}
+
+    def add(name):
+        name = name.replace("-", "_")
+        if name in done or name not in files:
+            return
+        packed = files[name].read_bytes()
+        data = lzma.decompress(packed) if files[name].suffix == ".xz" else packed
+        depends = re.search(rb"\0depends=([^\0]*)\0", data)
+        for other in depends[1].decode().split(",") if depends and depends[1] else []:
+            add(other)
+        done[name] = data
+
+    for name in MODULES:
+        add(name)
+    return done
+
+
+def _make_initramfs(root, modules, target):
+    """A cpio archive ("newc") of busybox, the modules and stage 1."""
+    files = {"bin": None, "modules": None, "bin/busybox": (0o755, (root / "usr/bin/busybox").read_bytes())}
+    files["init"] = (0o755, (HERE / "guest/stage1.sh").read_bytes())
+    for number, (name, data) in enumerate(_modules_in_order(modules).items()):
+        files[f"modules/{number:02}-{name}.ko"] = (0o644, data)
+    archive = bytearray()
+
+    def add(name, mode, data):
+        nonlocal archive
+        fields = [len(archive) + 1, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0]
+        archive += b"070701" + "".join(f"{field & 0xFFFFFFFF:08x}" for field in fields).encode()
+        archive += name.encode() + b"\0"
+        archive += b"\0" * (-len(archive) % 4)
+        archive += data
+        archive += b"\0" * (-len(archive) % 4)
+
+    for name, entry in files.items():
+        if entry is None:
+            add(name, 0o040755, b"")
+        else:
+            add(name, 0o100000 | entry[0], entry[1])
+    add("TRAILER!!!", 0, b"")
+    target.write_bytes(archive)

@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A virtual machine with a SPICE display and a port for videos: QEMU as distributions ship it, started, spoken to and
+ended. Commands run in the guest through a virtio port of their own; QMP takes pictures of the guest's own screen."""
+
+import json
+import os
+import pathlib
+import queue
+import shutil
+import signal
+import socket
+import threading
+import time
+
+import guest_tree
+import stage as staging
+from stage import Failure, Missing
+
+HERE = pathlib.Path(__file__).resolve().parent
+VIDEO_PORT = "org.spice-overlay.video.0"
+KERNEL_LINE = (
+    "quiet console=ttyS0 panic=-1 mitigations=off audit=0 apparmor=0 no_timer_check tsc=unstable cryptomgr.notests "
+    "random.trust_cpu=on nokaslr"
+)
+ACCELERATORS = {
+    "kvm": ["-accel", "kvm", "-cpu", "host"],
+    "tcg": ["-accel", "tcg,thread=multi", "-cpu", "max"],
+}
+KVM_SECONDS = 10  # a /dev/kvm that has not booted the guest by then cannot
+TCG_SECONDS = 90
+
+
+class LineSocket:
+    """Lines of JSON over a unix socket, sent by any thread, received by one of its own."""
+
+    def __init__(self, path, received):
+        self.socket, self.received = socket.socket(socket.AF_UNIX), received
+        self.socket.connect(str(path))
+        self.sending = threading.Lock()
+        threading.Thread(target=self._receive, daemon=True).start()
+
+    def send(self, message):
+        with self.sending:
+            self.socket.sendall(json.dumps(message).encode() + b"\n")
+
+    def _receive(self):
+        rest = b""
+        while True:
+            try:
+                piece = self.socket.recv(1 << 20)
+            except OSError:
+                piece = b""
+            if not piece:
+                self.received(None)
+                return
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                if line.strip():
+                    self.received(json.loads(line))
+
+    def close(self):
+        self.socket.close()
+
+
+class Qmp:
+    """QEMU's machine protocol."""
+
+    def __init__(self, path, process):
+        self.process, self.answers, self.events = process, queue.Queue(), []
+        self.lines = LineSocket(path, self._received)
+        self.asking = threading.Lock()
+        self.command("qmp_capabilities")
+
+    def _received(self, message):
+        if message is None or "return" in message or "error" in message:
+            self.answers.put(message)
+        elif "event" in message:
+            self.events.append(message)
+
+    def command(self, name, seconds=20, **arguments):
+        with self.asking:
+            try:
+                self.lines.send({"execute": name, "arguments": arguments})
+                answer = self.answers.get(timeout=seconds)
+            except (queue.Empty, OSError):
+                raise Failure(f"QEMU does not answer '{name}': {self.process.tail()}") from None
+        if not answer or "error" in answer:
+            raise Failure(f"QEMU refuses '{name}': {answer and answer['error']['desc'] or self.process.tail()}")
+        return answer["return"]
+
+
+class GuestProcess:
+    """A program in the guest, in a process group of its own, its output in a log that the host sees as it grows."""
+
+    def __init__(self, machine, name, pid, log_path):
+        self.machine, self.name, self.pid, self.log_path = machine, name, pid, log_path
+
+    @property
+    def status(self):
+        """None while it runs; negative for a signal."""
+        return self.machine.ended.get(self.pid)
+
+    @property
+    def alive(self):
+        return self.status is None and self.machine.process.alive
+
+    log = staging.Process.log
+    tail = staging.Process.tail
+    wait_log = staging.Process.wait_log
+
+    def wait(self, seconds):
+        staging.wait_for(lambda: not self.alive, seconds, lambda: f"the end of {self.name} in the guest: {self.tail()}")
+        return self.status
+
+    def signal(self, number):
+        self.machine.ask("signal", pid=self.pid, signal=int(number))
+
+    def stop(self, seconds=10):
+        for end in (signal.SIGTERM, signal.SIGKILL):
+            if self.alive:
+                self.signal(end)
+                try:
+                    self.wait(seconds)
+                except Failure:
+                    continue
+        return self.status
+
+
+class Machine:
+    """A booted guest on a Stage. `uri` is where a SPICE client connects; /host in the guest is the host's root, so
+    that programs run from the build tree."""
+
+    def __init__(self, stage, display="qxl-vga,vgamem_mb=16", memory="1536M", accelerator=None, spice_options=""):
+        for program in ("qemu-system-x86_64",):
+            if not shutil.which(program):
+                raise Missing(f"{program} is not installed")
+        self.stage, self.display, self.memory, self.spice_options = stage, display, memory, spice_options
+        self.tree = guest_tree.obtain()
+        self.waiting, self.ended, self.counter = {}, {}, 0
+        self.started = 0
+        for name in [accelerator] if accelerator else _accelerators():
+            self.accelerator = name
+            if self._boot(KVM_SECONDS if name == "kvm" and not accelerator else TCG_SECONDS):
+                return
+        raise Failure(f"the guest does not boot: {self.process.tail()}")
+
+    def _boot(self, seconds):
+        stage = self.stage
+        control, qmp, spice = stage.path("control"), stage.path("qmp"), stage.path("spice")
+        self.uri = f"spice+unix://{spice}"
+        self.outside = stage.logs / "guest"
+        self.outside.mkdir(exist_ok=True)
+        shutil.copy(HERE / "guest/command_server.py", self.outside)
+        shares = {"tree": (self.tree.root, "on"), "host": ("/", "on"), "outside": (self.outside, "off")}
+        devices = []
+        for tag, (path, readonly) in shares.items():
+            devices += ["-fsdev", f"local,id={tag},path={path},security_model=none,readonly={readonly},multidevs=remap"]
+            devices += ["-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
+        for port, (name, backend) in {
+            "control": ("org.spice-overlay.test.control", f"socket,path={control},server=on,wait=off"),
+            "video": (VIDEO_PORT, f"spiceport,name={VIDEO_PORT}"),
+        }.items():
+            devices += ["-chardev", f"{backend},id={port}"]
+            devices += ["-device", f"virtserialport,id={port},chardev={port},name={name}"]
+        self.process = stage.start(
+            f"qemu-{self.accelerator}",
+            [
+                *["qemu-system-x86_64", "-M", "q35", *ACCELERATORS[self.accelerator]],
+                *["-smp", "2", "-m", self.memory, "-nodefaults", "-no-user-config", "-no-reboot"],
+                *["-kernel", self.tree.kernel, "-initrd", self.tree.initramfs, "-append", KERNEL_LINE],
+                *["-serial", "stdio", "-qmp", f"unix:{qmp},server=on,wait=off"],
+                *["-spice", f"unix=on,addr={spice},disable-ticketing=on{self.spice_options}"],
+                *["-device", self.display, "-device", "virtio-serial-pci,id=serial", *devices],
+                *["-device", "virtio-keyboard-pci", "-device", "virtio-tablet-pci"],
+            ],
+        )
+        staging.wait_for(
+            lambda: (control.exists() and qmp.exists()) or not self.process.alive, 20, "QEMU's sockets"
+        )
+        if not self.process.alive:
+            if self.accelerator == "kvm":
+                return False
+            raise Missing(f"QEMU does not start: {self.process.tail()}")
+        self.ready = threading.Event()
+        self.control = LineSocket(control, self._received)
+        self.qmp = Qmp(qmp, self.process)
+        deadline = time.monotonic() + seconds
+        while not self.ready.wait(0.1):
+            if time.monotonic() > deadline or not self.process.alive:
+                if self.accelerator == "kvm":
+                    self.process.stop()
+                    _remember_no_kvm()
+                    return False
+                raise Failure(f"the guest is not up after {seconds} s: {self.process.tail()}")
+        return True
+
+    def _received(self, message):
+        if message is None:
+            for answer in self.waiting.values():
+                answer.put({"error": f"the machine is gone: {self.process.tail()}"})
+        elif "ready" in message:
+            self.ready.set()
+        elif "ended" in message:
+            self.ended[message["ended"]] = message["status"]
+        elif message["id"] in self.waiting:
+            self.waiting[message["id"]].put(message)
+
+    def ask(self, do, seconds=30, **what):
+        self.counter += 1
+        number, answer = self.counter, queue.Queue()
+        self.waiting[number] = answer
+        try:
+            self.control.send({"id": number, "do": do, "seconds": seconds, **what})
+            reply = answer.get(timeout=seconds + 15)
+        except (queue.Empty, OSError):
+            raise Failure(f"the guest does not answer: {self.process.tail()}") from None
+        finally:
+            del self.waiting[number]
+        if "error" in reply:
+            raise Failure(f"in the guest, {' '.join(map(str, what.get('command', [do])))}: {reply['error']}")
+        return reply
+
+    def run(self, *command, seconds=30, check=True, **how):
+        """What a command in the guest printed. `how`: environment, root (a folder to live in), user (a number)."""
+        reply = self.ask("run", seconds, command=[str(word) for word in command], **how)
+        if check and reply["status"] != 0:
+            raise Failure(f"in the guest, {' '.join(map(str, command))}: status {reply['status']}: {reply['output']}")
+        return reply["output"]
+
+    def start(self, name, command, **how):
+        self.started += 1
+        log = f"{self.started:02}-{name}.log"
+        (self.outside / log).touch()
+        reply = self.ask("start", command=[str(word) for word in command], log=f"/outside/{log}", **how)
+        return GuestProcess(self, name, reply["pid"], self.outside / log)
+
+    def write(self, path, text):
+        """A file in the guest, its folders made first."""
+        self.run("sh", "-c", 'mkdir -p "$(dirname "$1")" && printf %s "$2" >"$1"', "sh", path, text)
+
+    def screen(self):
+        """The guest's own screen, as (height, width, 3) of R, G, B."""
+        path = self.stage.path("screen.ppm")
+        self.qmp.command("screendump", filename=str(path))
+        pixels = staging.read_ppm(path).copy()
+        path.unlink()
+        return pixels
+
+    def port_path(self, name=VIDEO_PORT):
+        """The guest's device of a virtio port, found as a guest without udev finds it; None where there is none."""
+        names = self.run("sh", "-c", "cd /sys/class/virtio-ports && grep . */name")  # "vport1p2/name:NAME" a line
+        found = [line.split("/")[0] for line in names.splitlines() if line.split(":", 1)[1] == name]
+        return f"/dev/{found[0]}" if found else None
+
+
+def _kvm_note():
+    """Holds the host's boot in which KVM did not boot a guest: a /dev/kvm need not work."""
+    return guest_tree.cache_folder() / "kvm-failed"
+
+
+def _this_boot():
+    return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text()
+
+
+def _remember_no_kvm():
+    _kvm_note().write_text(_this_boot())
+
+
+def _accelerators():
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return ["tcg"]
+    note = _kvm_note()
+    return ["tcg"] if note.exists() and note.read_text() == _this_boot() else ["kvm", "tcg"]
