@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::int64_t kReconnect = 1'000'000'000; ///< ns, from the loss of a connection to the next try
 constexpr std::size_t kEnough = 64 * 1024;         ///< bytes that wait to be sent: more would only grow old
+constexpr std::size_t kMostNames = 1000;           ///< bytes
 
 gboolean ignore(gpointer)
 {
@@ -38,9 +39,10 @@ public:
         watch({});
         channel_.reset();
         g_signal_handlers_disconnect_by_data(session_, this);
-        if (main_)
-            g_signal_handlers_disconnect_by_data(main_, this);
-        g_clear_object(&main_);
+        GList *channels = spice_session_get_channels(session_);
+        for (GList *item = channels; item; item = item->next)
+            g_signal_handlers_disconnect_by_data(item->data, this);
+        g_list_free(channels);
         spice_session_disconnect(session_);
         g_object_unref(session_);
     }
@@ -61,11 +63,8 @@ public:
     Status wait(std::int64_t until, bool to_write, std::span<const int> others, End::Listener &listener) override
     {
         std::int64_t now = monotonic_now();
-        if (down_ && now >= next_try_) {
-            down_ = false;
-            spice_session_disconnect(session_);
-            spice_session_connect(session_);
-        }
+        if (down_)
+            come_up(now);
         if (down_)
             until = std::min(until, next_try_);
         watch(others);
@@ -103,25 +102,22 @@ public:
             return "the connection to " + called_;
         if (channel_->found())
             return "a program in the guest that opens the port " + name_;
-        std::string others = other_ports();
-        return "a port named " + name_ + (others.empty() ? "; " + called_ + " has no port" : "; there are: " + others);
+        return "a port named " + name_
+               + (other_ports_.empty() ? "; " + called_ + " has no port" : "; there are: " + other_ports_);
     }
 
 private:
-    std::string other_ports() const
+    /// A session takes a turn of the main loop to end, and can be connected again only then.
+    void come_up(std::int64_t now)
     {
-        std::string names;
-        GList *channels = spice_session_get_channels(session_);
-        for (GList *item = channels; item; item = item->next) {
-            if (!SPICE_IS_PORT_CHANNEL(item->data))
-                continue;
-            g_autofree char *name = nullptr;
-            g_object_get(item->data, "port-name", &name, nullptr);
-            if (name)
-                names += (names.empty() ? "" : ", ") + std::string(name);
+        if (next_try_ == 0) {
+            spice_session_disconnect(session_);
+            next_try_ = now + kReconnect;
+        } else if (now >= next_try_) {
+            down_ = false;
+            other_ports_.clear();
+            spice_session_connect(session_);
         }
-        g_list_free(channels);
-        return names;
     }
 
     /// Has the main loop wake up for these descriptors.
@@ -155,13 +151,21 @@ private:
 
     static void on_channel_new(SpiceSession *, SpiceChannel *channel, gpointer self)
     {
+        auto *end = static_cast<ClientEnd *>(self);
+        if (SPICE_IS_PORT_CHANNEL(channel))
+            g_signal_connect(channel, "notify::port-name", G_CALLBACK(on_port_name), self);
         if (!SPICE_IS_MAIN_CHANNEL(channel))
             return;
-        auto *end = static_cast<ClientEnd *>(self);
-        if (end->main_)
-            g_signal_handlers_disconnect_by_data(end->main_, self);
-        g_set_object(&end->main_, channel);
         g_signal_connect(channel, "channel-event", G_CALLBACK(on_main_event), self);
+    }
+
+    static void on_port_name(SpiceChannel *channel, GParamSpec *, gpointer self)
+    {
+        g_autofree char *name = nullptr;
+        g_object_get(channel, "port-name", &name, nullptr);
+        std::string &others = static_cast<ClientEnd *>(self)->other_ports_;
+        if (name && others.size() < kMostNames)
+            others += (others.empty() ? "" : ", ") + std::string(name);
     }
 
     static void on_main_event(SpiceChannel *channel, SpiceChannelEvent event, gpointer self)
@@ -169,22 +173,22 @@ private:
         auto *end = static_cast<ClientEnd *>(self);
         end->connected_ |= event == SPICE_CHANNEL_OPENED;
         std::string trouble = connection_trouble(channel, event, end->called_);
-        if (trouble.empty())
+        if (trouble.empty() || end->down_)
             return;
         end->trouble_ = trouble;
         end->down_ = true;
-        end->next_try_ = monotonic_now() + kReconnect;
+        end->next_try_ = 0;
     }
 
     SpiceSession *session_ = spice_session_new();
-    SpiceChannel *main_ = nullptr;
     const std::string name_; ///< of the port
     std::string called_;     ///< the connection, in messages
     std::unique_ptr<PortChannel> channel_;
     End::Listener *listener_ = nullptr; ///< while it waits
     bool connected_ = false;            ///< has been, once
     bool down_ = false;
-    std::int64_t next_try_ = 0;
+    std::int64_t next_try_ = 0; ///< ns; 0: the session is still to be ended
+    std::string other_ports_;   ///< names, for people
     std::string trouble_;
     std::vector<int> watched_;
     std::vector<guint> sources_;
