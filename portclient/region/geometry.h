@@ -35,6 +35,12 @@ struct Rect : Box {
     }
     [[nodiscard]] bool intersects(const Rect &o) const { return !intersected(o).empty(); }
     [[nodiscard]] Rect grown(int by) const { return {{x1 - by, y1 - by, x2 + by, y2 + by}}; }
+    /// The same pixels in a space whose origin differs: (x, y) here is (x + dx, y + dy) there.
+    template <typename To>
+    [[nodiscard]] Rect<To> moved_to(int dx, int dy) const
+    {
+        return {{x1 + dx, y1 + dy, x2 + dx, y2 + dy}};
+    }
     bool operator==(const Rect &) const = default;
 };
 

@@ -58,7 +58,19 @@ public:
 
     [[nodiscard]] Rect<Space> rect(std::size_t i) const { return {boxes_[i]}; }
 
+    /// The same pixels in a space whose origin differs: (x, y) here is (x + dx, y + dy) there.
+    template <typename To>
+    [[nodiscard]] Region<To> moved_to(int dx, int dy) const
+    {
+        Region<To> moved(BoxSet(*this));
+        for (Box &b : moved.boxes_)
+            b = {b.x1 + dx, b.y1 + dy, b.x2 + dx, b.y2 + dy};
+        return moved;
+    }
+
 private:
+    template <typename>
+    friend class Region;
     explicit Region(BoxSet set) : BoxSet(std::move(set)) {}
 };
 
