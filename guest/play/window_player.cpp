@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "window_player.h"
 
+#include "gst_tools.h"
+#include "guest/common/spice-overlay-guest.h"
 #include "portclient/base/clock.h"
 #include "statistics.h"
 #include "terminal_keys.h"
@@ -10,13 +12,9 @@
 #include <gst/pbutils/pbutils.h>
 #include <gst/video/videooverlay.h>
 
-#include <sys/stat.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <csignal>
-#include <cstdarg>
 #include <cstdio>
 #include <cstring>
 
@@ -25,59 +23,9 @@ namespace {
 
 constexpr GstClockTime kStep = 10 * GST_SECOND, kFarStep = 60 * GST_SECOND;
 constexpr double kVolumeStep = 0.05;
-constexpr guint kStatusInterval = 500;               ///< ms
-constexpr char kElementPrefix[] = "spiceoverlaydec"; ///< of the factories that redirect
+constexpr guint kStatusInterval = 500; ///< ms
 
-template <auto Free>
-struct Freed {
-    template <typename T>
-    void operator()(T *thing) const
-    {
-        Free(thing);
-    }
-};
-using Text = std::unique_ptr<char, Freed<g_free>>;
-using Failure = std::unique_ptr<GError, Freed<g_error_free>>;
-
-bool is_redirecting(GstObject *object)
-{
-    GstElementFactory *factory = GST_IS_ELEMENT(object) ? gst_element_get_factory(GST_ELEMENT(object)) : nullptr;
-    return factory && g_str_has_prefix(GST_OBJECT_NAME(factory), kElementPrefix);
-}
-
-/// A URI for a path or URL; the error starts with `item`.
-Result<std::string> uri_of(const std::string &item)
-{
-    if (gst_uri_is_valid(item.c_str()))
-        return item;
-    struct stat status;
-    if (stat(item.c_str(), &status) != 0)
-        return Error{item + ": " + std::strerror(errno)};
-    if (S_ISDIR(status.st_mode))
-        return Error{item + ": is a directory"};
-    GError *error = nullptr;
-    Text uri(gst_filename_to_uri(item.c_str(), &error));
-    Failure failure(error);
-    if (!uri)
-        return Error{item + ": " + failure->message};
-    return std::string(uri.get());
-}
-
-/// The element is in no registry: the video then plays here. `allowed` false: let nobody choose it.
-bool prepare_redirection(bool allowed)
-{
-    bool found = false;
-    GList *decoders = gst_element_factory_list_get_elements(GST_ELEMENT_FACTORY_TYPE_DECODER, GST_RANK_NONE);
-    for (GList *at = decoders; at; at = at->next) {
-        if (!g_str_has_prefix(GST_OBJECT_NAME(at->data), kElementPrefix))
-            continue;
-        found = true;
-        if (!allowed)
-            gst_plugin_feature_set_rank(GST_PLUGIN_FEATURE(at->data), GST_RANK_NONE);
-    }
-    gst_plugin_feature_list_free(decoders);
-    return found;
-}
+using Guest = std::unique_ptr<spice_overlay_guest, Freed<spice_overlay_guest_free>>;
 
 } // namespace
 
@@ -100,6 +48,9 @@ struct WindowPlayer::Private {
     void error(GstMessage *message);
     void note(GstMessage *message);
     void prerolled();
+    void fit_window();
+    void read_redirection(GstElement *decoder);
+    void client_changed();
     void command(Command command);
     void seek(GstClockTimeDiff step);
     void change_volume(double step);
@@ -116,6 +67,7 @@ struct WindowPlayer::Private {
     std::unique_ptr<TerminalKeys> keys;
     GstElement *playbin = nullptr;
     GMainLoop *loop = nullptr;
+    Guest guest;                ///< tells when redirection becomes possible; null with --local
     std::vector<guint> sources; ///< of the main loop
     guint status_timer = 0;     ///< runs while something plays
 
@@ -124,10 +76,13 @@ struct WindowPlayer::Private {
     bool failed = false;
     bool item_failed = false;
     bool preroll_done = false;
-    bool playing = false;  ///< as the person wants it
-    bool counting = false; ///< the clock of the current item runs
+    bool may_be_redirected = false; ///< the redirecting decoder is in the pipeline, whatever it does now
+    gint64 resume_at = 0;           ///< where the item begins: not 0 after client_changed()
+    bool playing = false;           ///< as the person wants it
+    bool counting = false;          ///< the clock of the current item runs
     bool redirected = false;
-    std::string reason;
+    std::string reason;               ///< why not redirected
+    std::string why_never;            ///< the reason for all items, or ""
     std::vector<std::string> missing; ///< decoders that are not installed, by name
     std::int64_t since = 0;
     bool line_shown = false;
@@ -135,6 +90,7 @@ struct WindowPlayer::Private {
 
 WindowPlayer::Private::~Private()
 {
+    guest.reset(); // before what its callback uses; no loop runs what that has left behind
     for (guint source : sources)
         g_source_remove(source);
     if (status_timer)
@@ -228,9 +184,9 @@ void WindowPlayer::Private::read_window()
 void WindowPlayer::Private::start_item()
 {
     Item &item = items[current];
-    item_failed = preroll_done = redirected = false;
+    item_failed = preroll_done = redirected = may_be_redirected = false;
     missing.clear();
-    reason = options.local ? "--local was given" : "";
+    reason = why_never;
     // Not just READY: playbin does not recover from an item it could not play, and its messages would be taken for ours.
     gst_element_set_state(playbin, GST_STATE_NULL);
     auto uri = uri_of(item.name);
@@ -321,11 +277,31 @@ void WindowPlayer::Private::note(GstMessage *message)
     gst_message_parse_property_notify(message, &source, &property, nullptr);
     if (!is_redirecting(source) || (std::strcmp(property, "redirected") != 0 && std::strcmp(property, "reason") != 0))
         return;
+    read_redirection(GST_ELEMENT(source));
+}
+
+void WindowPlayer::Private::read_redirection(GstElement *decoder)
+{
     gboolean redirects = FALSE;
     char *why = nullptr;
-    g_object_get(source, "redirected", &redirects, "reason", &why, nullptr);
+    g_object_get(decoder, "redirected", &redirects, "reason", &why, nullptr);
     Text text(why);
+    may_be_redirected = true;
     redirection_changed(redirects, text ? text.get() : "");
+}
+
+/// A client has come or gone. The decoder in the pipeline knows; without one, playbin has to choose again.
+void WindowPlayer::Private::client_changed()
+{
+    gint64 position = 0;
+    if (!preroll_done || may_be_redirected || item_failed
+        || spice_overlay_guest_check(guest.get(), SPICE_OVERLAY_CODEC_H264, 0, 0, 0) != SPICE_OVERLAY_REASON_NONE
+        || !gst_element_query_position(playbin, GST_FORMAT_TIME, &position))
+        return;
+    account();
+    counting = false;
+    resume_at = position;
+    start_item();
 }
 
 void WindowPlayer::Private::redirection_changed(bool redirects, std::string why)
@@ -335,16 +311,37 @@ void WindowPlayer::Private::redirection_changed(bool redirects, std::string why)
     account();
     redirected = redirects;
     reason = std::move(why);
-    show_state();
+    if (preroll_done)
+        show_state();
 }
 
 void WindowPlayer::Private::prerolled()
 {
     gint videos = 0;
-    GstPad *pad = nullptr;
     g_object_get(playbin, "n-video", &videos, nullptr);
     if (videos == 0)
         return fail(items[current].name + ": there is no video in it");
+    fit_window();
+    if (gint64 position = std::exchange(resume_at, 0); position > 0)
+        gst_element_seek_simple(playbin, GST_FORMAT_TIME,
+                                static_cast<GstSeekFlags>(GST_SEEK_FLAG_FLUSH | GST_SEEK_FLAG_ACCURATE), position);
+    since = monotonic_now();
+    counting = true;
+    if (GstElement *decoder = find_redirecting(playbin)) {
+        read_redirection(decoder);
+        gst_object_unref(decoder);
+    } else if (guest && reason.empty()) {
+        auto why = spice_overlay_guest_check(guest.get(), SPICE_OVERLAY_CODEC_H264, 0, 0, 0);
+        reason =
+            why == SPICE_OVERLAY_REASON_NONE ? "the client cannot take this video" : spice_overlay_reason_text(why);
+    }
+    show_state();
+}
+
+/// The window gets the size of the decoded picture.
+void WindowPlayer::Private::fit_window()
+{
+    GstPad *pad = nullptr;
     g_signal_emit_by_name(playbin, "get-video-pad", 0, &pad);
     if (pad) {
         GstCaps *caps = gst_pad_get_current_caps(pad);
@@ -359,15 +356,11 @@ void WindowPlayer::Private::prerolled()
             gst_structure_get_fraction(fields, "pixel-aspect-ratio", &num, &den);
         }
         if (width > 0 && height > 0 && num > 0 && den > 0)
-            window->resize(static_cast<unsigned>(std::lround(1.0 * width * num / den)),
-                           static_cast<unsigned>(height));
+            window->resize(static_cast<unsigned>(std::lround(1.0 * width * num / den)), static_cast<unsigned>(height));
         if (caps)
             gst_caps_unref(caps);
         gst_object_unref(pad);
     }
-    since = monotonic_now();
-    counting = true;
-    show_state();
 }
 
 void WindowPlayer::Private::command(Command command)
@@ -516,8 +509,13 @@ Result<std::unique_ptr<WindowPlayer>> WindowPlayer::open(Options options)
     p->window = std::move(window).value();
     if (Status status = p->make_pipeline(); !status)
         return status.error();
-    if (!prepare_redirection(!p->options.local) && !p->options.local)
-        p->reason = "GStreamer has no element spiceoverlaydec (is the guest package whole?)";
+    bool found = prepare_redirection(!p->options.local);
+    if (!p->options.local && !found)
+        p->why_never = "GStreamer has no element spiceoverlaydec (is the guest package whole?)";
+    else if (p->options.local)
+        p->why_never = "--local was given";
+    else
+        p->guest.reset(spice_overlay_guest_new(nullptr, "spice-overlay-play " SPICE_OVERLAY_VERSION));
     if (p->options.fullscreen)
         p->window->toggle_fullscreen();
     return std::unique_ptr<WindowPlayer>(new WindowPlayer(std::move(p)));
@@ -529,6 +527,13 @@ bool WindowPlayer::run()
     p.loop = g_main_loop_new(nullptr, FALSE);
     p.keys = std::make_unique<TerminalKeys>();
     p.listen();
+    if (p.guest)
+        spice_overlay_guest_on_change(
+            p.guest.get(),
+            [](void *self) {
+                g_idle_add_once([](gpointer player) { static_cast<Private *>(player)->client_changed(); }, self);
+            },
+            &p);
     p.start_item();
     g_main_loop_run(p.loop);
     gst_element_set_state(p.playbin, GST_STATE_NULL);
