@@ -108,6 +108,7 @@ void Session::feed(std::span<const std::uint8_t> bytes, std::int64_t now)
     bool progress = false;
     deframer_.feed(bytes, [&](const wire::Message &message) {
         progress = true;
+        ++counters_.messages;
         std::visit(
             [&](const auto &m) {
                 if (std::is_same_v<decltype(m), const wire::Hello &> || established())
@@ -237,6 +238,13 @@ void Session::client_state(wire::ClientState state)
     Batch batch(*this);
     if (std::exchange(client_state_, state) != state && established())
         send(std::move(state));
+}
+
+void Session::ping(std::int64_t now)
+{
+    Batch batch(*this);
+    if (established())
+        send(clock_.ping(now));
 }
 
 void Session::stream_state(std::uint32_t stream, Reason reason)

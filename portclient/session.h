@@ -65,6 +65,8 @@ public:
     // Of a relay alone (docs/protocol.md, "Relays"): `hello` has capability kRelay.
     /// Told now, when that is news, and again whenever a conversation is established.
     void client_state(wire::ClientState state);
+    /// Asks the other side for its clock: whoever lives answers.
+    void ping(std::int64_t now);
     /// What becomes of a live stream; not from within Listener::open(), since it is none yet.
     void stream_state(std::uint32_t stream, wire::Reason reason);
 
@@ -78,6 +80,7 @@ public:
     struct Counters {
         std::uint64_t wire_bytes = 0;      ///< received on the port, everything counted
         std::uint64_t bitstream_bytes = 0; ///< of which access-unit bytes
+        std::uint64_t messages = 0;        ///< received
         std::uint64_t access_units = 0;
         std::uint64_t geometry_messages = 0;
         std::uint64_t protocol_errors = 0;

@@ -151,7 +151,7 @@ void Conversation::link_failed(Port::Outcome outcome, std::int64_t now)
 void Conversation::watch_absent_port()
 {
     absent_watch_.reset(epoll_create1(EPOLL_CLOEXEC));
-    epoll_event event{EPOLLIN | EPOLLET, {}};
+    epoll_event event{EPOLLIN | EPOLLOUT | EPOLLET, {}};
     if (absent_watch_.valid() && epoll_ctl(absent_watch_.get(), EPOLL_CTL_ADD, port_->fd(), &event) != 0)
         absent_watch_.reset();
 }
