@@ -80,6 +80,8 @@ Status Trial::meet()
         if (Status status = turn(open ? ask : now + kAskAgain / 5); !status)
             return status;
     }
+    if (!met_)
+        progress_.say("the other end answers");
     met_ = true;
     return Success{};
 }

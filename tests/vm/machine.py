@@ -77,7 +77,7 @@ class Qmp:
         elif "event" in message:
             self.events.append(message)
 
-    def command(self, name, seconds=20, **arguments):
+    def command(self, name, /, seconds=20, **arguments):
         with self.asking:
             try:
                 self.lines.send({"execute": name, "arguments": arguments})
