@@ -12,7 +12,8 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests/tools"), str(ROOT / "tests/bench")]
+sys.path[:0] = [str(ROOT / "tests/tools"), str(ROOT / "tests/bench"), str(ROOT / "tests/vm")]
+import machine as machines
 import meters
 import stage as staging
 
@@ -264,6 +265,28 @@ class Bench:
             self.table.add("  more with a paused video", paused - plain, "wake-ups", 0.2)
             self.table.add("  of its decoder", of_decoder, "wake-ups", 0)
 
+    def port(self):
+        """What a virtio port of a real QEMU carries, as spice-overlay-port measures it. Emulated, it is a floor."""
+        with staging.Stage(self.build) as stage:
+            machine = machines.Machine(stage, memory="512M")
+            echo = machine.start("echo", [stage.program("spice-overlay-port"), "echo", machines.VIDEO_PORT],
+                                 root="/host")
+
+            def measure(*words):
+                command = ["spice-overlay-port", words[0], machine.uri, "--json", "--quiet", "--timeout", "60s", *words[1:]]
+                process = stage.start(f"port-{words[0]}", command, stdout=subprocess.PIPE)
+                out, _ = process.popen.communicate(timeout=300)
+                if not out:
+                    raise staging.Failure(f"spice-overlay-port {words[0]}: {process.tail()}; in the guest: {echo.tail()}")
+                return json.loads(out)
+
+            trip = measure("rtt", "--count", "2000")
+            rate = measure("throughput", "--duration", f"{self.seconds}s")
+        self.table.add("virtio port: round trip, median", trip["median_ms"], "ms", note=machine.accelerator)
+        self.table.add("  95th percentile", trip["p95_ms"], "ms", note=trip["verdict"])
+        self.table.add("virtio port: guest to client", rate["guest_to_client_mbyte"], "MB/s", note=rate["verdict"])
+        self.table.add("  client to guest", rate["client_to_guest_mbyte"], "MB/s")
+
 
 def decoders_of(pid):
     children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -276,6 +299,7 @@ FIGURES = {
     "processor-time": Bench.processor_time,
     "desktop": Bench.desktop,
     "idle": Bench.idle,
+    "port": Bench.port,
 }
 
 
