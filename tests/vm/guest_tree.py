@@ -23,7 +23,7 @@ KEYRING = pathlib.Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 PACKAGES = """
     linux-image-amd64 busybox-static dash coreutils grep sed libc-bin python3 procps
     xserver-xorg-core x11-utils x11-xserver-utils openbox xterm xdotool fonts-dejavu-core
-    dbus-daemon dbus-bin
+    dbus-daemon dbus-bin libxcb-composite0 libxcb-damage0 libxcb-keysyms1 libxcb-res0 libsystemd0
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-base-apps gstreamer1.0-plugins-good
     gstreamer1.0-plugins-bad gstreamer1.0-libav gstreamer1.0-x
     parole
