@@ -26,7 +26,7 @@ using wire::Reason;
 constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::size_t kMostPlayers = 32;
 constexpr std::size_t kMostPlayersOfUser = 16;
-constexpr std::int64_t kHelloLimit = 10 * kSecond; ///< for a player to say what it is
+constexpr std::int64_t kHelloLimit = 5 * kSecond;  ///< for a player to say what it is
 constexpr std::int64_t kFlushLimit = kSecond / 2;  ///< for the last messages at the end of the program
 constexpr std::int64_t kWriteLimit = 3 * kSecond;  ///< for the port to take something
 constexpr std::int64_t kRetryInterval = kSecond / 2;

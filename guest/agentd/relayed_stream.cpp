@@ -46,6 +46,7 @@ void RelayedStream::play_state(const wire::PlayState &state)
 {
     bool flush = std::exchange(play_state_, state).epoch != state.epoch;
     if (flush) {
+        fresh_ = true;
         cache_.clear();
         next_ = cache_.end();
         behind_since_ = -1;
@@ -61,6 +62,7 @@ void RelayedStream::play_state(const wire::PlayState &state)
 void RelayedStream::access_unit(const wire::AccessUnit &unit, std::int64_t now)
 {
     totals_.units++;
+    fresh_ = false;
     player_->units_done(open_.stream, 1, now);
     bool key = unit.flags & wire::kKey;
     if (begun_ && key) // the cache forgets what comes before it
@@ -166,7 +168,7 @@ void RelayedStream::replay(std::int64_t now)
     skipped_ = false;
     behind_since_ = now;
     grace_until_ = now + kGrace;
-    if (cache_.empty() && player_) {
+    if (cache_.empty() && player_ && !fresh_) {
         totals_.key_requests++;
         player_->need_key(open_.stream);
     }

@@ -99,6 +99,7 @@ private:
     UnitCache cache_;
     std::optional<wire::Geometry> geometry_;
     wire::PlayState play_state_;
+    bool fresh_ = true; ///< no unit has come since the stream began, or was flushed: the next one is a key unit
     wire::Reason held_ = wire::Reason::kNone;
     std::optional<wire::Reason> told_;
 

@@ -170,6 +170,9 @@ void ModelClient::receive(const wire::Message &message)
         send(wire::StreamAccept{open->stream});
         if (gives_credit)
             give_credit(open->stream);
+    } else if (const auto *ping = std::get_if<wire::Ping>(&message)) {
+        send(wire::Pong{ping->id, ping->sent, static_cast<std::uint64_t>(now_ns()),
+                        static_cast<std::uint64_t>(now_ns())});
     } else if (const auto *geometry = std::get_if<wire::Geometry>(&message)) {
         note("geometry ", geometry->stream);
         geometries.push_back(*geometry);
@@ -242,12 +245,12 @@ void ModelClient::took(std::uint32_t stream, std::size_t bytes)
 
 // ---- the program
 
-Program::Program(std::vector<std::string> words, int inherited)
+Program::Program(std::vector<std::string> words, int inherited, const char *program)
 {
     int pipe_ends[2];
     if (pipe2(pipe_ends, O_CLOEXEC) != 0)
         return;
-    words.insert(words.begin(), PLAY_PROGRAM);
+    words.insert(words.begin(), program ? program : PLAY_PROGRAM);
     std::vector<char *> argv;
     for (std::string &word : words)
         argv.push_back(word.data());

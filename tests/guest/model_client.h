@@ -60,6 +60,7 @@ public:
     /// Takes in what comes for a while: only to show that nothing does.
     void run_for(double seconds);
 
+    [[nodiscard]] int fd() const { return fd_.get(); }
     [[nodiscard]] bool port_open() const { return fd_.valid(); }
     [[nodiscard]] std::vector<Unit> units_of(std::uint32_t stream) const;
 
@@ -90,7 +91,8 @@ private:
 class Program {
 public:
     /// `geometry`: the number of its descriptor stays open in the program; -1 none.
-    explicit Program(std::vector<std::string> words, int inherited = -1);
+    explicit Program(std::vector<std::string> words, int inherited = -1,
+                     const char *program = nullptr); ///< nullptr: spice-overlay-play
     ~Program();
     Program(const Program &) = delete;
 
@@ -102,6 +104,7 @@ public:
     [[nodiscard]] bool wait_for_error(const std::string &text, double seconds = 20);
     /// How often it has gone to sleep, from /proc; negative when that is not there.
     [[nodiscard]] long sleeps() const;
+    [[nodiscard]] int pid() const { return pid_; }
 
 private:
     int pid_ = -1;
