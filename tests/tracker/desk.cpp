@@ -12,12 +12,6 @@
 
 namespace spice_overlay::guest::testing_tools {
 
-namespace {
-
-constexpr std::int64_t kDeadline = 20'000'000'000; // ns
-
-} // namespace
-
 Desk::Desk(const std::string &display) : c_(xcb_connect(display.c_str(), nullptr))
 {
     screen_ = xcb_setup_roots_iterator(xcb_get_setup(c_)).data;
@@ -122,6 +116,17 @@ void Desk::paint(xcb_window_t w, std::uint32_t colour, const WindowRect &rect)
     xcb_free_gc(c_, gc);
 }
 
+void Desk::wipe()
+{
+    const xcb_window_t cover = create({.width = screen_->width_in_pixels,
+                                       .height = screen_->height_in_pixels,
+                                       .colour = 0xffffff,
+                                       .override_redirect = true});
+    sync();
+    destroy(cover);
+    sync();
+}
+
 void Desk::sync()
 {
     std::free(xcb_get_input_focus_reply(c_, xcb_get_input_focus(c_), nullptr));
@@ -224,9 +229,9 @@ std::int64_t Follower::now() const
     return monotonic_now() + offset_;
 }
 
-bool Follower::until(const std::function<bool()> &done)
+bool Follower::until(const std::function<bool()> &done, std::int64_t patience)
 {
-    const std::int64_t deadline = monotonic_now() + kDeadline;
+    const std::int64_t deadline = monotonic_now() + patience;
     for (;;) {
         auto status = dispatch();
         if (done())

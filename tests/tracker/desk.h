@@ -57,6 +57,9 @@ public:
     /// Paints onto the window, without its children.
     void paint(xcb_window_t w, std::uint32_t colour, const WindowRect &rect);
 
+    /// Covers all of the screen for a moment, so that everything is painted anew.
+    void wipe();
+
     /// Everything asked so far has been done by the server, and its events are on their way.
     void sync();
 
@@ -94,8 +97,8 @@ public:
     /// Lets what is rate-limited be due now.
     void advance(std::int64_t ns = 1'000'000'000) { offset_ += ns; }
     Status dispatch() { return tracker_->dispatch(now()); }
-    /// Dispatches as a program's loop would, faster, until `done`; false after the deadline.
-    bool until(const std::function<bool()> &done);
+    /// Dispatches as a program's loop would, faster, until `done`; false after `patience` ns.
+    bool until(const std::function<bool()> &done, std::int64_t patience = 10'000'000'000);
     /// Handles what there is until nothing more is asked for within `quiet` ms.
     void settle(int quiet = 0);
 

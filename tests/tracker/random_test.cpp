@@ -8,7 +8,9 @@
 #include <xcb/shape.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <random>
 
 namespace spice_overlay::guest {
@@ -18,6 +20,7 @@ using namespace testing_tools;
 
 constexpr std::uint32_t kVideo = 1;
 constexpr std::size_t kMostWindows = 14;
+constexpr std::int64_t kPatience = 2'000'000'000; ///< ns for managers; they are given more before anything fails
 
 int operations()
 {
@@ -28,7 +31,8 @@ int operations()
 /// Windows that do as they please around one that has the key colour, which does too.
 class Bedlam {
 public:
-    explicit Bedlam(Desk &desk, unsigned seed) : desk_(desk), random_(seed)
+    /// `tame`: nothing that confuses managers for good: windows keep their level and whether they are managed.
+    Bedlam(Desk &desk, unsigned seed, bool tame) : desk_(desk), random_(seed), tame_(tame)
     {
         top_ = add({.x = 120, .y = 80, .width = 400, .height = 300, .border = 3, .colour = 0x202020}, XCB_WINDOW_NONE);
         video_ =
@@ -41,7 +45,7 @@ public:
     {
         const xcb_window_t any = pick();
         const bool ours = any == top_ || any == video_;
-        switch (below(20)) {
+        switch (below(21)) {
         case 0:
         case 1:
         case 2:
@@ -82,14 +86,15 @@ public:
             desk_.set_border(any, between(0, 12));
             break;
         case 15:
-            desk_.set_override_redirect(any, below(2));
+            if (!tame_)
+                desk_.set_override_redirect(any, below(2));
             break;
         case 16:
         case 17:
             desk_.shape(any, below(4) ? XCB_SHAPE_SK_BOUNDING : XCB_SHAPE_SK_CLIP, random_shape());
             break;
         case 18:
-            move_below(any, below(3) ? desk_.root() : pick());
+            move_below(any, below(3) && !tame_ ? desk_.root() : pick());
             break;
         default: // the video is to be seen often
             for (xcb_window_t w = video_; w != XCB_WINDOW_NONE; w = parent_of(w)) {
@@ -98,10 +103,16 @@ public:
                 desk_.shape(w, XCB_SHAPE_SK_BOUNDING, {});
                 desk_.shape(w, XCB_SHAPE_SK_CLIP, {});
             }
-            desk_.reparent(top_, desk_.root(), 120, 80);
-            std::ranges::find(windows_, top_, &Window::id)->parent = XCB_WINDOW_NONE;
-            desk_.reparent(video_, top_, 30, 20);
-            std::ranges::find(windows_, video_, &Window::id)->parent = top_;
+            if (!tame_) {
+                desk_.reparent(top_, desk_.root(), 120, 80);
+                std::ranges::find(windows_, top_, &Window::id)->parent = XCB_WINDOW_NONE;
+                desk_.reparent(video_, top_, 30, 20);
+                std::ranges::find(windows_, video_, &Window::id)->parent = top_;
+            }
+            desk_.move(top_, between(-50, 250), between(-50, 200));
+            desk_.resize(top_, 400, 300);
+            desk_.move(video_, 30, 20);
+            desk_.resize(video_, 320, 240);
             break;
         }
     }
@@ -152,7 +163,7 @@ private:
     }
     void move_below(xcb_window_t w, xcb_window_t parent)
     {
-        if (is_in(parent, w))
+        if (is_in(parent, w) || (tame_ && parent_of(w) == XCB_WINDOW_NONE))
             return;
         desk_.reparent(w, parent, between(-20, 200), between(-20, 150));
         std::ranges::find(windows_, w, &Window::id)->parent = parent;
@@ -192,6 +203,7 @@ private:
 
     Desk &desk_;
     std::mt19937 random_;
+    bool tame_;
     std::vector<Window> windows_;
     xcb_window_t top_;
     xcb_window_t video_;
@@ -209,6 +221,20 @@ void PrintTo(const Manner &manner, std::ostream *out)
     *out << manner.name;
 }
 
+/// A manager at work; null when it does not begin.
+std::unique_ptr<Process> begin(const std::string &program, const XServer &server, Desk &desk)
+{
+    const bool windows = program == "openbox";
+    auto process = server.run(windows ? std::vector<std::string>{"openbox", "--sm-disable"}
+                                      : std::vector<std::string>{"picom", "--backend", "xrender", "--no-use-damage",
+                                                                 "--config", "/dev/null"});
+    const std::int64_t deadline = monotonic_now() + 20'000'000'000;
+    while (!(windows ? desk.has_property(desk.root(), "_NET_SUPPORTING_WM_CHECK") : desk.has_owner("_NET_WM_CM_S0")))
+        if (monotonic_now() > deadline)
+            return nullptr;
+    return process;
+}
+
 class RandomOperations : public testing::TestWithParam<Manner> {};
 
 TEST_P(RandomOperations, never_show_the_video_where_the_screen_does_not)
@@ -222,21 +248,13 @@ TEST_P(RandomOperations, never_show_the_video_where_the_screen_does_not)
     auto server = XServer::start();
     ASSERT_TRUE(server);
     Desk desk(server->display());
-    std::vector<std::unique_ptr<Process>> programs;
-    for (const std::string program : manner.programs) {
-        const bool manager = program == "openbox";
-        programs.push_back(
-            server->run(manager ? std::vector<std::string>{"openbox", "--sm-disable"}
-                                : std::vector<std::string>{"picom", "--backend", "xrender", "--config", "/dev/null"}));
-        const std::int64_t deadline = monotonic_now() + 20'000'000'000;
-        while (
-            !(manager ? desk.has_property(desk.root(), "_NET_SUPPORTING_WM_CHECK") : desk.has_owner("_NET_WM_CM_S0")))
-            ASSERT_LT(monotonic_now(), deadline) << program << " does not begin";
-    }
+    std::map<std::string, std::unique_ptr<Process>> programs;
+    for (const char *program : manner.programs)
+        ASSERT_TRUE(programs[program] = begin(program, *server, desk)) << program << " does not begin";
 
     const unsigned seed =
         std::getenv("TRACKER_SEED") ? static_cast<unsigned>(std::atoi(std::getenv("TRACKER_SEED"))) : 1;
-    Bedlam bedlam(desk, seed);
+    Bedlam bedlam(desk, seed, !manner.programs.empty());
     Follower follower(server->display());
     Target target{.window = bedlam.video()};
     if (manner.keyed)
@@ -245,6 +263,7 @@ TEST_P(RandomOperations, never_show_the_video_where_the_screen_does_not)
 
     long mismatches = 0;
     int partly = 0;
+    int lost_track = 0;
     std::vector<double> latencies;
     const int count = std::max(1, operations() / manner.share);
     for (int i = 0; i < count; ++i) {
@@ -260,13 +279,27 @@ TEST_P(RandomOperations, never_show_the_video_where_the_screen_does_not)
             const Placement &p = follower[kVideo];
             return p.found && p.target == desk.place_of(bedlam.video()) && desk.mismatches(p) == 0;
         };
-        // Managers act when they come to it; nothing else does.
-        if (manner.programs.empty() ? !right() : !follower.until(right)) {
+        bool agreed = right();
+        if (!agreed && !manner.programs.empty()) {
+            // Managers act when they come to it. What a window without a background still shows of the video that was
+            // there before is wiped away.
+            desk.wipe();
+            agreed = follower.until(right, kPatience);
+        }
+        if (!agreed && programs.contains("picom")) {
+            // picom loses track of windows now and then. Begun anew it shows what the server has, and what the tracker said
+            // must have been right all along.
+            lost_track++;
+            const Placement said = follower[kVideo];
+            programs["picom"]->stop();
+            ASSERT_TRUE(programs["picom"] = begin("picom", *server, desk));
+            agreed = follower.until(right) && (manner.keyed || follower[kVideo] == said);
+        }
+        if (!agreed) {
             mismatches += std::max(1L, desk.mismatches(follower[kVideo]));
             ADD_FAILURE() << "operation " << i << " of seed " << seed << ": " << desk.mismatches(follower[kVideo])
                           << " pixels, visible by the tracker: " << follower[kVideo].visible.area();
-            if (mismatches > 0)
-                break;
+            break;
         }
         const std::int64_t area = follower[kVideo].visible.area();
         partly += area > 0 && area < follower[kVideo].target.area();
@@ -274,9 +307,11 @@ TEST_P(RandomOperations, never_show_the_video_where_the_screen_does_not)
     std::ranges::sort(latencies);
     const double median = latencies.empty() ? 0 : latencies[latencies.size() / 2];
     printf("%s: %d operations, %d with the video seen in part, %ld mismatching pixels; from request to region "
-           "(%zu changes): median %.2f ms\n",
-           manner.name, count, partly, mismatches, latencies.size(), median);
+           "(%zu changes): median %.2f ms%s\n",
+           manner.name, count, partly, mismatches, latencies.size(), median,
+           lost_track ? ("; picom lost track " + std::to_string(lost_track) + " times").c_str() : "");
     RecordProperty("median_ms", std::to_string(median));
+    EXPECT_LE(lost_track, count / 50);
     EXPECT_GT(partly, count / 5) << "the test does not test what it is to";
 }
 
