@@ -89,6 +89,7 @@ private:
             ++reconnects_;
             heard_ = monotonic_now();
             longest_absence_ = std::max(longest_absence_, heard_ - closed_at_);
+            trial_.progress().say("reconnect " + std::to_string(reconnects_));
             return Success{};
         }
         if (now - begin_ < duration_)

@@ -179,12 +179,15 @@ def soak_goes_on_when_the_other_end_comes_back_and_says_so():
         with staging.Stage(build) as stage:
             port = Port(stage)
             answering = echo(stage, port.ends[other(end)])
-            running = tool(stage, "soak", "soak", port.ends[end], "--json", "--quiet", "--duration", "4s")
-            for _ in range(2):
-                time.sleep(0.7)  # of load
+            running = tool(stage, "soak", "soak", port.ends[end], "--json", "--duration", "4s")
+            running.wait_log("the other end answers", 20)
+            for n in (1, 2):
+                time.sleep(0.5)  # of load
                 answering.popen.kill()
                 answering.wait(5)
                 answering = echo(stage, port.ends[other(end)])
+                if end == "client":
+                    running.wait_log(f"reconnect {n}", 20)
             status, figures = result(running)
             check(status == 4, f"{end}: {status} {figures}")
             if end == "client":
@@ -208,7 +211,8 @@ def client_connects_again_when_the_server_restarts():
 
         first = host()
         answering = echo(stage, socket_path)
-        running = tool(stage, "soak", "soak", f"spice+unix://{spice}", "--json", "--quiet", "--duration", "5s")
+        running = tool(stage, "soak", "soak", f"spice+unix://{spice}", "--json", "--duration", "5s")
+        running.wait_log("the other end answers", 20)
         time.sleep(1)  # of load
         first.stop()
         host()
@@ -221,7 +225,8 @@ def soak_sees_a_stall():
     with staging.Stage(build) as stage:
         port = Port(stage)
         answering = echo(stage, port.ends["guest"])
-        running = tool(stage, "soak", "soak", port.uri, "--json", "--quiet", "--duration", "4s")
+        running = tool(stage, "soak", "soak", port.uri, "--json", "--duration", "4s")
+        running.wait_log("the other end answers", 20)
         time.sleep(1)  # of load
         answering.popen.send_signal(signal.SIGSTOP)
         time.sleep(1.7)
@@ -401,7 +406,8 @@ def signal_ends_a_soak_with_its_figures():
     with staging.Stage(build) as stage:
         port = Port(stage)
         echo(stage, port.ends["guest"])
-        running = tool(stage, "soak", "soak", port.uri, "--json", "--quiet", "--duration", "1h")
+        running = tool(stage, "soak", "soak", port.uri, "--json", "--duration", "1h")
+        running.wait_log("the other end answers", 20)
         time.sleep(1.5)  # of load
         running.popen.send_signal(signal.SIGINT)
         _, figures = result(running, 10)
