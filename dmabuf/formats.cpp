@@ -53,7 +53,7 @@ void extend_edges(const ImageLayout &layout, std::span<std::uint8_t> memory, std
         const std::size_t rows = chroma ? (height + 1) / 2 : height;
         const std::size_t stride = layout.planes[i].stride;
         std::uint8_t *plane = memory.data() + layout.planes[i].offset;
-        if (columns < (chroma ? layout.width / 2 : layout.width))
+        if (columns * sample < stride)
             for (std::size_t y = 0; y < rows; ++y)
                 std::memcpy(plane + y * stride + columns * sample, plane + y * stride + (columns - 1) * sample, sample);
         if (rows < (chroma ? layout.height / 2 : layout.height))

@@ -48,8 +48,8 @@ struct ImageLayout {
 [[nodiscard]] std::optional<ImageLayout> shm_layout(std::uint32_t fourcc, std::uint32_t width, std::uint32_t height,
                                                     std::uint32_t stride);
 
-/// Continues the picture of `width` x `height` pixels, which fills the top left of the image, by one sample to the right and
-/// below where the image goes on: what filters chroma at the picture's edge reads that sample too. YUV formats only;
+/// Continues the picture of `width` x `height` pixels, which fills the top left of the image, by one sample to the right,
+/// where a row goes on, and below, where the image does: what filters at the picture's edge reads that sample too. YUV formats only;
 /// `memory` holds layout.bytes.
 void extend_edges(const ImageLayout &layout, std::span<std::uint8_t> memory, std::uint32_t width, std::uint32_t height);
 

@@ -176,6 +176,20 @@ TEST(Layout, edges_are_continued_by_one_sample_and_the_picture_stays)
     }
 }
 
+TEST(Layout, a_picture_as_wide_as_its_image_is_continued_into_the_stride)
+{
+    const auto layout = shm_layout(kFourccYu12, 20, 12, 32);
+    ASSERT_TRUE(layout);
+    std::vector<std::uint8_t> memory(layout->bytes, 0);
+    for (unsigned i = 0; i < layout->plane_count; ++i)
+        for (std::uint32_t y = 0; y < (i ? 6u : 12u); ++y)
+            memory[layout->planes[i].offset + y * layout->planes[i].stride + (i ? 9 : 19)] = 7;
+    extend_edges(*layout, memory, 20, 12);
+    for (unsigned i = 0; i < layout->plane_count; ++i)
+        for (std::uint32_t y = 0; y < (i ? 6u : 12u); ++y)
+            EXPECT_EQ(memory[layout->planes[i].offset + y * layout->planes[i].stride + (i ? 10 : 20)], 7);
+}
+
 TEST(UnitPlaces, random_units_never_overlap)
 {
     std::mt19937 random(1);
