@@ -6,8 +6,8 @@
 
 namespace spice_overlay {
 
-Fit::Fit(int guest_w, int guest_h, int space_x, int space_y, int space_w, int space_h)
-    : guest_width(guest_w), guest_height(guest_h)
+Fit::Fit(int guest_w, int guest_h, int space_x, int space_y, int space_w, int space_h, double scale_of_output)
+    : guest_width(guest_w), guest_height(guest_h), output_scale(scale_of_output)
 {
     if (guest_w <= 0 || guest_h <= 0 || space_w <= 0 || space_h <= 0)
         return;
@@ -33,6 +33,27 @@ const char *name(Placement placement)
 
 namespace {
 
+/// Whether both edges of a side of `size` guest pixels, drawn as `logical` ones, lie between two pixels of the surface and of the screen
+/// with no filter across them.
+bool are_sharp(int low, int high, int size, int logical, double output_scale)
+{
+    if (low == 0 && high == size)
+        return true;
+    double per_screen_pixel = size / (logical * output_scale);
+    int whole = static_cast<int>(std::lround(per_screen_pixel));
+    if (whole < 1 || std::abs(per_screen_pixel - whole) > 1e-9)
+        return false;
+    auto sharp = [&](int edge) { return edge % whole == 0 && std::int64_t{edge} * logical % size == 0; };
+    return sharp(low) && sharp(high);
+}
+
+/// Where edges are not sharp the compositor mixes guest pixels: beside a video above the desktop that would be the placeholder.
+bool has_sharp_edges(const GuestRect &clip, const Fit &fit)
+{
+    return are_sharp(clip.x1, clip.x2, fit.guest_width, fit.width, fit.output_scale) &&
+           are_sharp(clip.y1, clip.y2, fit.guest_height, fit.height, fit.output_scale);
+}
+
 /// The surface rectangle for the part `clip` of the target, and the source that keeps every picture pixel in its place.
 VideoPlan place(std::uint32_t stream, const VideoGeometry &g, const GuestRect &clip, Placement placement, const Fit &fit)
 {
@@ -40,12 +61,11 @@ VideoPlan place(std::uint32_t stream, const VideoGeometry &g, const GuestRect &c
     double sy = fit.scale_y();
     VideoPlan plan{stream, placement, {}, {}, g.crop};
     SurfaceRect &r = plan.rect;
-    if (placement == Placement::kBelow) // outwards: the hole is the exact edge
-        r = {{static_cast<int>(std::floor(clip.x1 * sx)), static_cast<int>(std::floor(clip.y1 * sy)),
-              static_cast<int>(std::ceil(clip.x2 * sx)), static_cast<int>(std::ceil(clip.y2 * sy))}};
-    else // to the nearest: half a pixel at most is covered or left
-        r = {{static_cast<int>(std::lround(clip.x1 * sx)), static_cast<int>(std::lround(clip.y1 * sy)),
-              static_cast<int>(std::lround(clip.x2 * sx)), static_cast<int>(std::lround(clip.y2 * sy))}};
+    // Outwards: below the desktop the hole is the exact edge, above it all edges are whole.
+    auto down = [](int at, int to, int from) { return static_cast<int>(std::int64_t{at} * to / from); };
+    auto up = [](int at, int to, int from) { return static_cast<int>((std::int64_t{at} * to + from - 1) / from); };
+    r = {{down(clip.x1, fit.width, fit.guest_width), down(clip.y1, fit.height, fit.guest_height),
+          up(clip.x2, fit.width, fit.guest_width), up(clip.y2, fit.height, fit.guest_height)}};
     r = r.intersected({{0, 0, fit.width, fit.height}});
     if (r.empty()) {
         plan.placement = Placement::kHidden;
@@ -84,7 +104,7 @@ Plan make_plan(std::span<const PlannedStream> streams, const Fit &fit)
             continue;
         }
         GuestRect clip = s.geometry->target.intersected(display);
-        if (visible.is(clip))
+        if (visible.is(clip) && has_sharp_edges(clip, fit))
             above.push_back(place(s.stream, *s.geometry, clip, Placement::kAbove, fit));
         else
             below.push_back({place(s.stream, *s.geometry, clip, Placement::kBelow, fit), visible, clip});

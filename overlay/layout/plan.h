@@ -17,10 +17,12 @@ struct Fit {
     int height = 0;
     int guest_width = 0; ///< guest pixels
     int guest_height = 0;
+    double output_scale = 1; ///< screen pixels in a logical one
 
     Fit() = default;
     /// The space [x, x+width) x [y, y+height) is in logical pixels of the window.
-    Fit(int guest_width, int guest_height, int space_x, int space_y, int space_width, int space_height);
+    Fit(int guest_width, int guest_height, int space_x, int space_y, int space_width, int space_height,
+        double output_scale = 1);
 
     [[nodiscard]] bool empty() const { return width <= 0 || height <= 0; }
     [[nodiscard]] double scale_x() const { return double(width) / guest_width; }
@@ -63,7 +65,8 @@ struct PlannedStream {
 };
 
 /// Decides placement, rectangle, source and hole for all streams. A video whose visible region is its whole part on the display goes
-/// above the desktop; any other goes below, seen through a hole of exactly its visible region. Where two videos below
+/// above the desktop, unless the display is drawn scaled and so mixes pixels at the video's edges; any other goes below, seen through a hole
+/// of exactly its visible region. Where two videos below
 /// overlap, one of them is on top: the other one's hole loses what it can then not show.
 [[nodiscard]] Plan make_plan(std::span<const PlannedStream> streams, const Fit &fit);
 

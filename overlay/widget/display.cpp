@@ -133,8 +133,13 @@ bool DisplayCore::find_space()
     gtk_native_get_surface_transform(native, &space_x_, &space_y_);
     space_x_ += origin.x;
     space_y_ += origin.y;
+#if GTK_CHECK_VERSION(4, 12, 0)
+    double scale = gdk_surface_get_scale(gtk_native_get_surface(native));
+#else
+    double scale = gtk_widget_get_scale_factor(widget);
+#endif
     return screen_.set_space(static_cast<int>(space_x_), static_cast<int>(space_y_), gtk_widget_get_width(widget),
-                             gtk_widget_get_height(widget));
+                             gtk_widget_get_height(widget), scale);
 }
 
 Fit DisplayCore::fit_in_widget() const

@@ -34,11 +34,12 @@ void Screen::set_picture(const Picture &picture, std::int64_t now)
     dirty_ = true;
 }
 
-bool Screen::set_space(int x, int y, int width, int height)
+bool Screen::set_space(int x, int y, int width, int height, double output_scale)
 {
     int space[4] = {x, y, width, height};
-    if (std::equal(space, space + 4, space_))
+    if (std::equal(space, space + 4, space_) && output_scale == output_scale_)
         return false;
+    output_scale_ = output_scale;
     std::copy(space, space + 4, space_);
     dirty_ = true;
     return true;
@@ -46,7 +47,7 @@ bool Screen::set_space(int x, int y, int width, int height)
 
 Fit Screen::fit() const
 {
-    return Fit(picture_.width, picture_.height, space_[0], space_[1], space_[2], space_[3]);
+    return Fit(picture_.width, picture_.height, space_[0], space_[1], space_[2], space_[3], output_scale_);
 }
 
 void Screen::add_stream(std::uint32_t stream, std::uint16_t rotation, VideoSurface::Listener &listener)

@@ -24,9 +24,9 @@ public:
     /// SPICE's picture; null pixels: none. It stays valid until the next call.
     void set_picture(const Picture &picture, std::int64_t now);
     void damaged(const GuestRect &rect, std::int64_t now) { sync_.damaged(rect, now); }
-    /// The space for the display, logical pixels of the window.
-    /// Returns whether it is another than before.
-    bool set_space(int x, int y, int width, int height);
+    /// The space for the display, logical pixels of the window, and how many pixels of the screen one of them has.
+    /// Returns whether any is another than before.
+    bool set_space(int x, int y, int width, int height, double output_scale);
     [[nodiscard]] Fit fit() const;
 
     void add_stream(std::uint32_t stream, std::uint16_t rotation, VideoSurface::Listener &listener);
@@ -59,6 +59,7 @@ private:
     DesktopSync sync_;
     Picture picture_;
     int space_[4] = {0, 0, 0, 0};
+    double output_scale_ = 1;
     std::map<std::uint32_t, Stream> streams_;
     std::unique_ptr<Scene> scene_;
     GuestRegion damage_; ///< released, not yet committed

@@ -66,6 +66,33 @@ TEST(Plan, a_covered_video_is_below_a_hole_of_exactly_its_visible_region)
     EXPECT_EQ(plan.hole, visible);
 }
 
+TEST(Plan, an_uncovered_video_is_above_a_scaled_display_only_where_no_pixels_are_mixed_at_its_edges)
+{
+    struct {
+        int space;
+        double output_scale;
+        GuestRect target;
+        Placement expected;
+    } cases[] = {{100, 1, {{11, 10, 50, 40}}, Placement::kAbove}, // drawn as it is
+                 {50, 1, {{10, 10, 50, 40}}, Placement::kAbove},  // two guest pixels to one, at even edges
+                 {50, 1, {{11, 10, 50, 40}}, Placement::kBelow},
+                 {50, 1, {{10, 10, 50, 41}}, Placement::kBelow},
+                 {50, 2, {{10, 10, 50, 40}}, Placement::kAbove}, // one to one again, at whole logical pixels
+                 {50, 2, {{11, 10, 50, 40}}, Placement::kBelow},
+                 {20, 1, {{-7, 15, 50, 107}}, Placement::kAbove},  // cut by the display
+                 {200, 1, {{10, 10, 50, 40}}, Placement::kBelow},  // enlarged: filtered
+                 {100, 2, {{10, 10, 50, 40}}, Placement::kBelow},  // by the output
+                 {100, 1.5, {{10, 10, 50, 40}}, Placement::kBelow},
+                 {75, 1, {{20, 20, 60, 40}}, Placement::kBelow},
+                 {75, 2, {{0, 0, 100, 100}}, Placement::kAbove}}; // as large as the display: no edge inside
+    for (const auto &c : cases) {
+        Fit fit(100, 100, 0, 0, c.space, c.space, c.output_scale);
+        VideoPlan video = plan_one(geometry(c.target, c.target.intersected({{0, 0, 100, 100}})), fit).videos.at(0);
+        EXPECT_EQ(video.placement, c.expected)
+            << c.space << " times " << c.output_scale << ": " << c.target.x1 << ' ' << c.target.y2;
+    }
+}
+
 TEST(Plan, a_video_partly_off_the_display_is_above_with_the_rest_of_its_source)
 {
     Fit fit(100, 100, 0, 0, 100, 100);
@@ -145,13 +172,13 @@ TEST(Plan, random_geometries_draw_no_pixel_outside_the_display_and_the_visible_r
             ASSERT_LE(v.source.x + v.source.width, 1 + 1e-9);
             ASSERT_LE(v.source.y + v.source.height, 1 + 1e-9);
             if (v.placement == Placement::kAbove) {
-                // Nothing but the video's own visible part, to half a surface pixel.
+                // Nothing but the video's own visible part, exactly.
                 GuestRect b = g.visible.bounds();
                 ASSERT_TRUE(g.visible.is(b));
-                ASSERT_NEAR(v.rect.x1, b.x1 * fit.scale_x(), 0.5001);
-                ASSERT_NEAR(v.rect.x2, b.x2 * fit.scale_x(), 0.5001);
-                ASSERT_NEAR(v.rect.y1, b.y1 * fit.scale_y(), 0.5001);
-                ASSERT_NEAR(v.rect.y2, b.y2 * fit.scale_y(), 0.5001);
+                ASSERT_NEAR(v.rect.x1, b.x1 * fit.scale_x(), 1e-9);
+                ASSERT_NEAR(v.rect.x2, b.x2 * fit.scale_x(), 1e-9);
+                ASSERT_NEAR(v.rect.y1, b.y1 * fit.scale_y(), 1e-9);
+                ASSERT_NEAR(v.rect.y2, b.y2 * fit.scale_y(), 1e-9);
             }
         }
         ASSERT_TRUE((plan.hole - allowed).empty()) << "a hole outside the visible regions in round " << round;
