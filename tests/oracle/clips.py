@@ -2,6 +2,7 @@
 """Test clips whose every region tells frames and places apart, their burnt-in frame counter, and reference decodes
 by the ffmpeg program. Shares no code with the programs under test."""
 
+import functools
 import hashlib
 import json
 import pathlib
@@ -237,6 +238,13 @@ class Reference:
         if not unfinished.exists() or unfinished.stat().st_size < self.frame_bytes:
             raise BadVideo(f"{self.path}: ffmpeg decodes no frame of it ({done.stderr.strip()[-200:]})")
         unfinished.rename(raw)
+
+    @functools.cached_property
+    def extremes(self):
+        """The least and the largest sample of all frames, of Y, U and V each."""
+        luma, (cw, ch) = self.width * self.height, self.chroma
+        parts = np.split(self.data, [luma, luma + cw * ch], axis=1)
+        return [(float(part.min()), float(part.max())) for part in parts]
 
     def planes(self, number):
         """(y, u, v) of frame `number`."""

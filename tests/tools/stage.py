@@ -179,7 +179,8 @@ def _read_exactly(stream, size, seconds):
 
 
 class Weston:
-    """Headless Weston on a runtime folder of its own, its one output exactly `size`."""
+    """Headless Weston on a runtime folder of its own, its one output exactly `size` in logical pixels; a screenshot has
+    `scale` times as many."""
 
     def __init__(self, stage, renderer="gl", size=(1280, 800), scale=1):
         self.stage, self.renderer = stage, renderer
@@ -220,8 +221,8 @@ class Weston:
             [
                 "weston",
                 *backend,
-                f"--width={size[0] * scale}",
-                f"--height={size[1] * scale}",
+                f"--width={size[0]}",
+                f"--height={size[1]}",
                 f"--scale={scale}",
                 "--socket=wayland-test",
                 f"--config={settings}",
