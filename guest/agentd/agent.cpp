@@ -30,6 +30,8 @@ constexpr std::int64_t kHelloLimit = 5 * kSecond;  ///< for a player to say what
 constexpr std::int64_t kFlushLimit = kSecond / 2;  ///< for the last messages at the end of the program
 constexpr std::int64_t kWriteLimit = 3 * kSecond;  ///< for the port to take something
 constexpr std::int64_t kRetryInterval = kSecond / 2;
+constexpr std::int64_t kPortRetryInterval = kSecond / 5; ///< after something has come that may become the port
+constexpr int kPortRetries = 5;
 constexpr std::int64_t kDeviceRetryInterval =
     30 * kSecond; ///< a device's coming is seen without: this is for a busy one
 
@@ -97,6 +99,8 @@ Status Agent::run(int signal_fd)
 void Agent::tick(std::int64_t now)
 {
     conversation_.tick(now);
+    if (port_retry_at_ >= 0 && now >= port_retry_at_)
+        retry_port(now);
     if (relay_.stalled(now)) {
         log(Level::kWarning, "the client reads nothing any more; beginning anew when it does");
         conversation_.begin_anew(Reason::kLinkTooSlow, now);
@@ -125,6 +129,7 @@ std::int64_t Agent::next_wake() const
     };
     at(conversation_.deadline());
     at(relay_.deadline());
+    at(port_retry_at_);
     at(options_.sessions->deadline());
     for (const auto &[id, player] : players_) {
         at(player.relayed->deadline());
@@ -245,8 +250,19 @@ void Agent::port_directory_changed(std::int64_t now)
     std::array<char, 4096> events;
     while (::read(port_watch_.get(), events.data(), events.size()) > 0) {
     }
-    if (!conversation_.retry(now))
+    port_retries_left_ = kPortRetries;
+    retry_port(now);
+}
+
+/// A virtio port's device comes before its name, and without udev nothing more happens in /dev then.
+void Agent::retry_port(std::int64_t now)
+{
+    port_retry_at_ = -1;
+    if (!conversation_.retry(now)) {
+        if (port_retries_left_-- > 0)
+            port_retry_at_ = now + kPortRetryInterval;
         return;
+    }
     port_watch_.reset();
     log(Level::kInfo, options_.port + ": the port is there");
 }

@@ -62,6 +62,7 @@ private:
     void follow_sessions();
     void watch_for_port();
     void port_directory_changed(std::int64_t now);
+    void retry_port(std::int64_t now);
     void wait(int signal_fd, std::int64_t until);
     void take_signals(int signal_fd);
     void stop();
@@ -75,6 +76,8 @@ private:
     std::map<int, Player> players_;
     int next_player_ = 1;
     UniqueFd port_watch_; ///< inotify on the directory where the port will be, while it is lost
+    std::int64_t port_retry_at_ = -1;
+    int port_retries_left_ = 0;
     std::int64_t now_ = 0;
     bool stopping_ = false;
     Status sessions_status_ = Success{};

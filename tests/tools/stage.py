@@ -20,6 +20,7 @@ import numpy as np
 PROGRAMS = {
     "spice-overlay-host": "tests/host",
     "spice-overlay-play": "guest/play",
+    "spice-overlay-agentd": "guest/agentd",
     "spice-overlay-port": "portclient/tool",
     "spice-overlay-viewer": "overlay/viewer",
     "spice-overlay-decoder": "dmabuf/decoder",
