@@ -55,6 +55,22 @@ auto guarded(Function &&function) -> decltype(function())
     return {};
 }
 
+/// The number in an enumeration of the header: C callers may have put any there.
+template <typename Enum>
+std::uint32_t number_in(const Enum &theirs)
+{
+    std::uint32_t number;
+    static_assert(sizeof number == sizeof theirs);
+    std::memcpy(&number, &theirs, sizeof number);
+    return number;
+}
+
+std::optional<wire::Codec> codec_in(const spice_overlay_codec &theirs)
+{
+    std::uint32_t number = number_in(theirs);
+    return number <= UINT16_MAX ? wire::codec_from_number(static_cast<std::uint16_t>(number)) : std::nullopt;
+}
+
 constexpr std::size_t kSmallestFormat = sizeof(spice_overlay_format);
 constexpr std::size_t kSmallestEvents = sizeof(spice_overlay_stream_events);
 
@@ -72,8 +88,7 @@ bool take_struct(const Struct *theirs, std::size_t smallest, Struct &ours)
 /// What is wrong with a format; null: nothing.
 const char *complaint(const spice_overlay_format &format)
 {
-    if (format.codec < 0 || format.codec > UINT16_MAX
-        || !wire::codec_from_number(static_cast<std::uint16_t>(format.codec)))
+    if (!codec_in(format.codec))
         return "unknown codec";
     if (format.width == 0 || format.height == 0)
         return "the size is 0";
@@ -96,7 +111,7 @@ const char *complaint(const spice_overlay_format &format)
 wire::StreamOpen description_of(const spice_overlay_format &format)
 {
     wire::StreamOpen open;
-    open.codec = static_cast<wire::Codec>(format.codec);
+    open.codec = codec_in(format.codec).value();
     open.profile = format.profile;
     open.level = format.level;
     open.coded_width = format.width;
@@ -115,8 +130,9 @@ wire::StreamOpen description_of(const spice_overlay_format &format)
 
 wire::Reason wire_reason(spice_overlay_reason reason)
 {
-    bool known = reason >= SPICE_OVERLAY_REASON_NONE && reason <= SPICE_OVERLAY_REASON_SESSION_INACTIVE;
-    return known ? static_cast<wire::Reason>(reason) : wire::Reason::kClosedByUser;
+    std::uint32_t number = number_in(reason);
+    bool known = number <= static_cast<std::uint32_t>(wire::Reason::kSessionInactive);
+    return known ? static_cast<wire::Reason>(number) : wire::Reason::kClosedByUser;
 }
 
 /// Within what the wire carries; false when that leaves nothing or (`whole`) takes something away.
@@ -180,7 +196,7 @@ extern "C" {
 
 const char *spice_overlay_reason_text(spice_overlay_reason reason)
 {
-    switch (static_cast<std::uint32_t>(reason)) {
+    switch (std::uint32_t number = number_in(reason)) {
     case SPICE_OVERLAY_REASON_NONE:
         return "redirected";
     case SPICE_OVERLAY_REASON_NO_AGENT:
@@ -188,7 +204,7 @@ const char *spice_overlay_reason_text(spice_overlay_reason reason)
     case SPICE_OVERLAY_REASON_PENDING:
         return "the agent has not answered yet";
     default:
-        return wire::describe(static_cast<wire::Reason>(std::min<std::uint32_t>(reason, UINT16_MAX)));
+        return wire::describe(static_cast<wire::Reason>(std::min<std::uint32_t>(number, UINT16_MAX)));
     }
 }
 
@@ -218,7 +234,7 @@ spice_overlay_reason spice_overlay_guest_check(spice_overlay_guest *guest, spice
 {
     if (!guest)
         return SPICE_OVERLAY_REASON_NO_AGENT;
-    return guest->connection.check(static_cast<wire::Codec>(codec), width, height, timeout_ms);
+    return guest->connection.check(codec_in(codec), width, height, timeout_ms);
 }
 
 void spice_overlay_guest_on_change(spice_overlay_guest *guest, void (*changed)(void *data), void *data)

@@ -145,7 +145,8 @@ spice_overlay_reason Connection::state(const PlayerStream &player)
     return player.state;
 }
 
-spice_overlay_reason Connection::check(wire::Codec codec, std::uint32_t width, std::uint32_t height, int timeout_ms)
+spice_overlay_reason Connection::check(std::optional<wire::Codec> codec, std::uint32_t width, std::uint32_t height,
+                                       int timeout_ms)
 {
     std::unique_lock lock(mutex_);
     std::uint64_t seen = attempts_;
@@ -161,7 +162,8 @@ spice_overlay_reason Connection::check(wire::Codec codec, std::uint32_t width, s
 }
 
 /// With the mutex.
-spice_overlay_reason Connection::judge(wire::Codec codec, std::uint32_t width, std::uint32_t height) const
+spice_overlay_reason Connection::judge(std::optional<wire::Codec> codec, std::uint32_t width,
+                                       std::uint32_t height) const
 {
     if (answer_.reason != SPICE_OVERLAY_REASON_NONE)
         return answer_.reason;

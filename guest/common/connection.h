@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -56,8 +57,8 @@ public:
     ~Connection(); ///< waits for a callback that runs, and half a second at most for what is still to be sent
     Connection(const Connection &) = delete;
 
-    [[nodiscard]] spice_overlay_reason check(wire::Codec codec, std::uint32_t width, std::uint32_t height,
-                                             int timeout_ms);
+    [[nodiscard]] spice_overlay_reason check(std::optional<wire::Codec> codec, std::uint32_t width,
+                                             std::uint32_t height, int timeout_ms);
     void on_change(void (*changed)(void *), void *data);
 
     [[nodiscard]] std::shared_ptr<PlayerStream> open(wire::StreamOpen description,
@@ -112,7 +113,8 @@ private:
         bool operator==(const Answer &) const = default;
     };
     void answer(Answer answer);
-    [[nodiscard]] spice_overlay_reason judge(wire::Codec codec, std::uint32_t width, std::uint32_t height) const;
+    [[nodiscard]] spice_overlay_reason judge(std::optional<wire::Codec> codec, std::uint32_t width,
+                                             std::uint32_t height) const;
 
     // Of any thread, with the mutex.
     std::mutex mutex_;

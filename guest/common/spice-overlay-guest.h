@@ -15,7 +15,8 @@
  * spice_overlay_guest_free() and spice_overlay_stream_free(). Both of these wait for a callback that runs.
  *
  * Loss of the agent is no error: streams are not redirected then, the library connects again by itself, and they are
- * redirected again when it has.
+ * redirected again when it has. The units since the last key unit are kept for that (8 MiB at most): a picture is shown at once.
+ * With the environment variable SPICE_OVERLAY_DEBUG set, the library says on standard error what goes wrong with the agent.
  *
  * Times are nanoseconds of CLOCK_MONOTONIC. Rectangles are pixels of the X screen (root window) unless said otherwise.
  * The protocol below is docs/protocol.md, "Relays". The binary interface is stable: structs that a caller fills in begin with
@@ -88,7 +89,10 @@ SPICE_OVERLAY_API const char *spice_overlay_reason_text(spice_overlay_reason rea
  */
 SPICE_OVERLAY_API spice_overlay_guest *spice_overlay_guest_new(const char *socket_path, const char *name);
 
-/** Ends the connection. All its streams must have been freed. NULL is allowed. */
+/**
+ * Ends the connection. All its streams must have been freed. Waits for half a second at most until what they still have to send
+ * has gone. NULL is allowed.
+ */
 SPICE_OVERLAY_API void spice_overlay_guest_free(spice_overlay_guest *guest);
 
 /**
@@ -101,7 +105,8 @@ SPICE_OVERLAY_API spice_overlay_reason spice_overlay_guest_check(spice_overlay_g
 
 /**
  * Calls `changed` on the library's thread whenever the answer of spice_overlay_guest_check() may have become another one;
- * NULL ends that.
+ * NULL ends that, and waits for a call that runs. While this is set, or a stream is open, the library looks for an agent
+ * once a second; else only when spice_overlay_guest_check() asks.
  */
 SPICE_OVERLAY_API void spice_overlay_guest_on_change(spice_overlay_guest *guest, void (*changed)(void *data),
                                                      void *data);
@@ -162,7 +167,10 @@ SPICE_OVERLAY_API spice_overlay_stream *spice_overlay_stream_new(spice_overlay_g
                                                                  const spice_overlay_format *format,
                                                                  const spice_overlay_stream_events *events, void *data);
 
-/** Ends a stream for `reason` (END_OF_STREAM: the client shows what it has; any other: the picture vanishes at once). NULL is allowed. */
+/**
+ * Ends a stream for `reason`. END_OF_STREAM: what waits still goes (within ten seconds), and the client shows what it has; any
+ * other: the picture vanishes at once. No callback runs after this. NULL is allowed.
+ */
 SPICE_OVERLAY_API void spice_overlay_stream_free(spice_overlay_stream *stream, spice_overlay_reason reason);
 
 /** The state that was told last. */
@@ -177,7 +185,8 @@ enum {
 /**
  * Hands over one access unit, in decoding order; copied. `pts`: when it is to be seen. May be some time ahead of it: the
  * library holds units until they may go, and leaves out (whole units, up to a key unit) what is late. Returns 0, or -1 when the unit was
- * left out at once, with errno EINVAL (size 0 or above 16 MiB, time out of range) or ENOBUFS (too much waits; 8 MiB or 128 units).
+ * left out at once, with errno EINVAL (size 0 or above 16 MiB, time out of range) or ENOBUFS (too much waits; 8 MiB or 128 units), in
+ * which case the units up to the next key unit are of no use.
  */
 SPICE_OVERLAY_API int spice_overlay_stream_submit(spice_overlay_stream *stream, const uint8_t *data, size_t size,
                                                   int64_t pts, unsigned flags);
@@ -210,10 +219,11 @@ SPICE_OVERLAY_API void spice_overlay_stream_set_region(spice_overlay_stream *str
                                                        int32_t placeholder);
 
 /**
- * The library follows an X11 window: the picture fills `window` of the X display `display_name` (NULL: $DISPLAY), or the largest
- * rectangle of the picture's shape in its middle where `keep_aspect` is not 0. `key_colour` 0xRRGGBB: the colour the player paints there; only where
- * the screen really shows it is the picture seen, so that controls drawn over it stay in front. -1: none. Returns 0, or -1 when
- * this display cannot be opened (or the library was built without X11); spice_overlay_guest_error() says why.
+ * The library follows an X11 window, while the stream is redirected: the picture fills `window` of the X display `display_name`
+ * (NULL: $DISPLAY), or the largest rectangle of the picture's shape in its middle where `keep_aspect` is not 0. `key_colour` 0xRRGGBB: the
+ * colour the player paints there; only where the screen really shows it is the picture seen, so that controls drawn over it stay in front.
+ * -1: none. Waits for the X server. Returns 0, or -1 when this display cannot be opened (or the library was built without X11);
+ * spice_overlay_guest_error() says why.
  */
 SPICE_OVERLAY_API int spice_overlay_stream_follow_window(spice_overlay_stream *stream, const char *display_name,
                                                          uint32_t window, int keep_aspect, int32_t key_colour);
