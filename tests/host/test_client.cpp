@@ -31,8 +31,9 @@ void invalidate(SpiceDisplayChannel *, gint, gint, gint, gint, gpointer data)
     of(data).last_invalidation = g_get_monotonic_time();
 }
 
-void channel_event(SpiceChannel *, SpiceChannelEvent event, gpointer data)
+void channel_event(SpiceChannel *channel, SpiceChannelEvent event, gpointer data)
 {
+    of(data).inputs_opened |= SPICE_IS_INPUTS_CHANNEL(channel) && event == SPICE_CHANNEL_OPENED;
     of(data).closed_channels += event == SPICE_CHANNEL_CLOSED;
 }
 

@@ -26,6 +26,7 @@ public:
     SpiceMainChannel *main = nullptr;
     SpiceDisplayChannel *display = nullptr; ///< these belong to the session
     SpiceInputsChannel *inputs = nullptr;
+    bool inputs_opened = false; ///< before that, keys and positions are dropped without a word
     SpicePortChannel *port = nullptr;
     SpiceCursorChannel *cursor = nullptr;
     int width = 0;

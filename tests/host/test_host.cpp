@@ -93,7 +93,7 @@ TEST(Host, tells_the_keys_and_the_pointer_of_a_client)
     ASSERT_TRUE(host.ready());
     Peer control(host.path("control"));
     Client client(host.spice());
-    ASSERT_TRUE(wait_until([&] { return client.inputs != nullptr && client.display != nullptr && client.width != 0; }));
+    ASSERT_TRUE(wait_until([&] { return client.inputs_opened && client.display != nullptr && client.width != 0; }));
     ASSERT_TRUE(wait_until([&] {
         int mode = 0;
         if (client.main != nullptr)
@@ -162,6 +162,7 @@ TEST(Host, resizable_takes_the_size_that_a_client_asks_for)
     EXPECT_EQ(width, 401);
     EXPECT_EQ(height, 303);
     EXPECT_TRUE(wait_until([&] { return client.width == 401 && client.picture() == expected; }));
+    ASSERT_TRUE(wait_until([&] { return client.inputs_opened; }));
     spice_inputs_channel_position(client.inputs, 400, 302, 0, 0);
     EXPECT_TRUE(control.next_line(R"("x":400,"y":302)"));
 }

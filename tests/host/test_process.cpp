@@ -35,6 +35,15 @@ bool wait_until(const std::function<bool()> &done, std::chrono::milliseconds dea
     return true;
 }
 
+bool there_are_ptys()
+{
+    UniqueFd main(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+    if (!main.valid() || grantpt(main.get()) != 0 || unlockpt(main.get()) != 0)
+        return false;
+    const char *name = ptsname(main.get());
+    return name != nullptr && UniqueFd(open(name, O_RDWR | O_NOCTTY | O_CLOEXEC)).valid();
+}
+
 std::string read_file(const std::string &path)
 {
     std::ifstream in(path, std::ios::binary);

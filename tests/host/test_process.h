@@ -18,6 +18,9 @@ inline constexpr std::chrono::seconds kDeadline{20};
 /// Runs GLib's default main context until `done`, or the deadline passes: then false.
 bool wait_until(const std::function<bool()> &done, std::chrono::milliseconds deadline = kDeadline);
 
+/// Whether pseudo terminals can be had here: containers without devpts have none.
+bool there_are_ptys();
+
 /// The whole file; empty when it cannot be read.
 std::string read_file(const std::string &path);
 

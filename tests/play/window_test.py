@@ -69,7 +69,10 @@ class Desk:
             self.manager = stage.start("openbox", ["openbox"], self.environment)
             staging.wait_for(lambda: "window id" in self.x("xprop", "-root", "_NET_SUPPORTING_WM_CHECK"), 15, lambda: f"openbox: {self.manager.tail()}")
         self.statistics = stage.path("statistics")
-        self.terminal, theirs = pty.openpty()
+        try:
+            self.terminal, theirs = pty.openpty()
+        except OSError as error:
+            raise staging.Missing(f"no pseudo terminal can be had here ({error}): mount devpts on /dev/pts") from None
         self.play = stage.start(
             "play", ["spice-overlay-play", *arguments, "--no-sound", "--stats", self.statistics], self.environment,
             stdin=theirs, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
