@@ -313,7 +313,7 @@ TEST_F(Library, a_relay_says_what_becomes_of_a_stream)
     relay_.run_for(0.1);
     EXPECT_TRUE(told.states().empty()) << "accepted by a relay is not redirected";
     for (auto reason : {wire::Reason::kNoClient, wire::Reason::kNone, wire::Reason::kDecoderFailed, wire::Reason::kNone,
-                        wire::Reason::kSessionInactive}) {
+                        static_cast<wire::Reason>(99)}) { // the last one of a later version
         relay_.send(wire::StreamState{relay_.opens[0].stream, reason});
         ASSERT_TRUE(relay_.run_until([&] { return told.state() == static_cast<spice_overlay_reason>(reason); }));
     }
