@@ -90,6 +90,9 @@ GstStateChangeReturn change_state(GstElement *element, GstStateChange transition
     case GST_STATE_CHANGE_PLAYING_TO_PAUSED:
         redirector.pause();
         break;
+    case GST_STATE_CHANGE_PAUSED_TO_READY:
+        redirector.interrupt();
+        break;
     default:
         break;
     }

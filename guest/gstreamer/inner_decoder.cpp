@@ -42,6 +42,15 @@ GList *candidates(GstCaps *caps)
 
 } // namespace
 
+void InnerDecoder::load(GstCaps *caps)
+{
+    GList *factories = candidates(caps);
+    if (factories)
+        if (GstPluginFeature *loaded = gst_plugin_feature_load(GST_PLUGIN_FEATURE(factories->data)))
+            gst_object_unref(loaded);
+    gst_plugin_feature_list_free(factories);
+}
+
 Result<std::unique_ptr<InnerDecoder>> InnerDecoder::make(GstBin *bin, GstCaps *caps, Output output)
 {
     std::unique_ptr<InnerDecoder> found;

@@ -23,6 +23,9 @@ public:
         std::function<bool(GstEvent *)> upstream_event;   ///< takes it
     };
 
+    /// Loads the best decoder's plugin, which may take a third of a second, so that make() need not.
+    static void load(GstCaps *caps);
+
     /// The best decoder for `caps` that starts.
     [[nodiscard]] static Result<std::unique_ptr<InnerDecoder>> make(GstBin *bin, GstCaps *caps, Output output);
     ~InnerDecoder();

@@ -9,6 +9,8 @@
 
 #include <gst/video/video.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstring>
 
 #define GST_CAT_DEFAULT decoder_category
@@ -18,6 +20,8 @@ namespace {
 
 /// An agent on this machine answers in a millisecond or two; one that does not is not worth a player's waiting.
 constexpr int kCheckMs = 300;
+/// Units go, and flat frames with them, this long before they are decoded in time; the library holds them for as long as it likes.
+constexpr std::int64_t kLead = 120'000'000;
 constexpr spice_overlay_codec kAll[] = {SPICE_OVERLAY_CODEC_H264, SPICE_OVERLAY_CODEC_HEVC, SPICE_OVERLAY_CODEC_VP8,
                                         SPICE_OVERLAY_CODEC_VP9,  SPICE_OVERLAY_CODEC_AV1,  SPICE_OVERLAY_CODEC_MPEG2};
 
@@ -67,12 +71,21 @@ void Redirector::start(const Settings &settings)
 {
     settings_ = settings;
     forwarder_.halt(false);
+    flushing_ = false;
     running_ = true;
+}
+
+void Redirector::interrupt()
+{
+    running_ = false;
+    flushing_ = true;
+    forwarder_.interrupt();
+    wake();
 }
 
 void Redirector::stop()
 {
-    running_ = false;
+    interrupt();
     set_inner(nullptr);
     forwarder_.halt(true);
     forwarder_.end(ended_ ? SPICE_OVERLAY_REASON_END_OF_STREAM : SPICE_OVERLAY_REASON_CLOSED_BY_USER);
@@ -87,10 +100,11 @@ void Redirector::stop()
     segment_due_ = asked_ = linked_ = ended_ = not_found_ = catching_up_ = false;
     not_displayed_.clear();
     searching_since_ = 0;
-    last_pts_ = end_ = last_out_ = GST_CLOCK_TIME_NONE;
+    last_pts_ = end_ = last_out_ = last_flat_ = GST_CLOCK_TIME_NONE;
     paused_at_ = INT64_MIN;
+    seen_at_ = INT64_MIN;
     outputs_ = 0;
-    local_ = local_anyway_ = refresh_due_ = told_ = false;
+    local_ = local_anyway_ = refresh_due_ = told_ = turned_ = false;
 }
 
 void Redirector::play()
@@ -99,11 +113,14 @@ void Redirector::play()
         forwarder_.run(clock, gst_element_get_base_time(GST_ELEMENT(element_)));
         gst_object_unref(clock);
     }
+    wake();
 }
 
 void Redirector::pause()
 {
+    seen_at_ = forwarder_.now().value_or(INT64_MIN);
     forwarder_.halt(true);
+    wake();
 }
 
 /// After a flushing seek the pipeline gives its elements a new base time, without a word, once its sinks have a picture.
@@ -121,7 +138,7 @@ bool Redirector::sink_event(GstEvent *event)
     switch (GST_EVENT_TYPE(event)) {
     case GST_EVENT_STREAM_START:
         gst_event_replace(&stream_start_, event);
-        ended_ = false;
+        ended_ = turned_ = false;
         if (auto decoder = inner())
             decoder->push_event(gst_event_ref(event));
         return gst_pad_push_event(src_, event);
@@ -137,10 +154,13 @@ bool Redirector::sink_event(GstEvent *event)
         gst_event_unref(event);
         return passed;
     case GST_EVENT_FLUSH_START:
+        flushing_ = true;
         forwarder_.interrupt();
+        wake();
         return gst_pad_push_event(src_, event);
     case GST_EVENT_FLUSH_STOP:
         flush_stop(event);
+        flushing_ = false;
         return gst_pad_push_event(src_, event);
     case GST_EVENT_EOS:
         return end_of_stream(event);
@@ -152,6 +172,15 @@ bool Redirector::sink_event(GstEvent *event)
             return false;
         }
         return gst_pad_push_event(src_, event);
+    case GST_EVENT_TAG: {
+        GstTagList *tags;
+        char *orientation = nullptr;
+        gst_event_parse_tag(event, &tags);
+        if (gst_tag_list_get_string(tags, GST_TAG_IMAGE_ORIENTATION, &orientation))
+            turned_ = std::strcmp(orientation, "rotate-0") != 0; // by some sinks, and not by others
+        g_free(orientation);
+        return gst_pad_push_event(src_, event);
+    }
     default:
         return gst_pad_push_event(src_, event);
     }
@@ -187,6 +216,9 @@ bool Redirector::set_caps(GstCaps *caps)
                 key_colour_ = settings_.key_colour >= 0 ? settings_.key_colour : spice_overlay_key_colour();
             place.key_colour = key_colour_;
             forwarder_.begin(agent_link(settings_.socket), *format_, place);
+            gst_element_call_async(
+                GST_ELEMENT(element_), [](GstElement *, gpointer data) { InnerDecoder::load(GST_CAPS(data)); },
+                gst_caps_ref(caps), [](gpointer data) { gst_caps_unref(GST_CAPS(data)); });
         }
     }
     if (auto decoder = inner())
@@ -206,7 +238,8 @@ bool Redirector::set_segment(GstEvent *event)
     gst_event_replace(&segment_event_, event);
     segment_due_ = true;
     forwarder_.set_rate(segment->rate);
-    forwarder_.set_start(running(segment->rate > 0 ? segment->start : segment->stop));
+    start_ = running(segment->rate > 0 ? segment->start : segment->stop);
+    forwarder_.set_start(start_);
     if (auto decoder = inner())
         decoder->push_event(gst_event_ref(event));
     return true;
@@ -228,8 +261,9 @@ void Redirector::flush_stop(GstEvent *event)
     gst_segment_init(&segment_, GST_FORMAT_TIME);
     catching_up_ = ended_ = not_found_ = false;
     searching_since_ = 0;
-    last_pts_ = end_ = last_out_ = GST_CLOCK_TIME_NONE;
+    last_pts_ = end_ = last_out_ = last_flat_ = GST_CLOCK_TIME_NONE;
     paused_at_ = INT64_MIN;
+    seen_at_ = INT64_MIN;
     outputs_ = 0;
 }
 
@@ -273,7 +307,7 @@ GstClockTime Redirector::presentation(GstBuffer *buffer)
 GstFlowReturn Redirector::unit(GstBuffer *buffer)
 {
     GstFlowReturn flow = process(buffer);
-    while (flow == GST_FLOW_FLUSHING && refresh_due_.exchange(false)) // it was us who flushed
+    while (flow == GST_FLOW_FLUSHING && take_refresh()) // it was us who flushed
         flow = refresh();
     return flow;
 }
@@ -286,27 +320,76 @@ GstFlowReturn Redirector::process(GstBuffer *buffer)
     }
     buffer = parameter_sets_.complete(buffer);
     GstClockTime pts = presentation(buffer);
-    cache_.add(buffer, is_key(codec_of(caps_), buffer));
-    look_at_clock();
-    if (format_.ok())
+    GstClockTime dts = GST_BUFFER_DTS_IS_VALID(buffer) ? std::min(GST_BUFFER_DTS(buffer), pts) : pts;
+    GstClockTime duration = GST_BUFFER_DURATION(buffer);
+    cache_.add(buffer, is_key(codec_of(caps_), buffer)); // which has a reference of its own
+    bool told = format_.ok() && !asked_;
+    if (told) {
         forwarder_.unit(buffer, running(pts));
-    if (!asked_ && forwarder_.open()) {
-        asked_ = true;
-        forwarder_.wait_for_answer(kCheckMs);
+        if (forwarder_.open()) {
+            asked_ = true;
+            forwarder_.wait_for_answer(kCheckMs);
+        }
     }
     await_link();
 
     bool done = false;
     GstFlowReturn flow = follow(done);
-    if (done) {
-        gst_buffer_unref(buffer); // it was in the cache
-        return flow;
+    while (!done && flow == GST_FLOW_OK && !inner()) {
+        Pace pace = told ? Pace::kGo : wait_for_time(running(dts));
+        if (pace == Pace::kGo)
+            break;
+        flow = pace == Pace::kChanged ? follow(done) : GST_FLOW_FLUSHING;
     }
-    if (auto decoder = inner())
-        return decoder->push(buffer);
-    GstClockTime at = GST_BUFFER_DTS_OR_PTS(buffer), duration = GST_BUFFER_DURATION(buffer);
+    if (format_.ok() && !told)
+        forwarder_.unit(buffer, running(pts));
+    if (flow == GST_FLOW_OK && !done)
+        if (auto decoder = inner())
+            return decoder->push(buffer);
     gst_buffer_unref(buffer);
-    return show_placeholder(GST_CLOCK_TIME_IS_VALID(at) ? at : pts, duration, outputs_ == 0);
+    return flow != GST_FLOW_OK || done ? flow : show_placeholder(dts, duration, false);
+}
+
+Redirector::Pace Redirector::wait_for_time(std::int64_t running_time)
+{
+    // When a pipeline tells nobody that its clock goes on again after a seek: how often it is looked at, and for how long.
+    constexpr auto kLook = std::chrono::milliseconds(10);
+    constexpr int kLooks = 100;
+    std::uint64_t wakes = 0;
+    for (int looks = 0;; looks++) {
+        std::unique_lock lock(wake_mutex_);
+        wakes = wakes_;
+        lock.unlock();
+        if (flushing_ || refresh_due_)
+            return Pace::kFlushing;
+        if (forwarder_.reason() != SPICE_OVERLAY_REASON_NONE && !still())
+            return Pace::kChanged;
+        bool playing = GST_STATE(element_) == GST_STATE_PLAYING;
+        look_at_clock();
+        if (playing && !forwarder_.runs() && looks >= kLooks)
+            play();
+        auto now = forwarder_.now();
+        if (running_time <= start_ || (now && running_time - kLead <= *now)
+            || (playing && !now && !GST_ELEMENT_CLOCK(element_)))
+            return Pace::kGo;
+        lock.lock();
+        auto woken = [&] { return wakes_ != wakes; };
+        if (now)
+            wake_.wait_for(lock, std::chrono::nanoseconds(running_time - kLead - *now), woken);
+        else if (playing)
+            wake_.wait_for(lock, kLook, woken);
+        else
+            wake_.wait(lock, woken);
+    }
+}
+
+void Redirector::wake()
+{
+    {
+        std::lock_guard lock(wake_mutex_);
+        wakes_++;
+    }
+    wake_.notify_all();
 }
 
 bool Redirector::src_event(GstEvent *event)
@@ -352,6 +435,7 @@ void Redirector::key_unit_wanted()
 
 void Redirector::redirection_changed()
 {
+    wake();
     gst_element_call_async(
         GST_ELEMENT(element_),
         [](GstElement *, gpointer data) { static_cast<Redirector *>(data)->follow_from_outside(); }, this, nullptr);

@@ -39,7 +39,8 @@ public:
 
     // State changes of the element.
     void start(const Settings &settings);
-    void stop(); ///< pads are inactive
+    void interrupt(); ///< before the pads become inactive
+    void stop();      ///< after that
     void play();
     void pause();
 
@@ -58,6 +59,8 @@ private:
     void redirection_changed() override;
     void key_unit_wanted() override;
     void follow_from_outside();
+    [[nodiscard]] bool take_refresh();
+    void wake();
 
     // All S.
     bool set_caps(GstCaps *caps);
@@ -68,6 +71,10 @@ private:
     void look_at_clock();
     [[nodiscard]] std::string why_local();
     [[nodiscard]] GstFlowReturn process(GstBuffer *buffer);
+    enum class Pace { kGo, kChanged, kFlushing };
+    /// Waits until what is decoded at this running time is to go; meanwhile something else may have become due.
+    [[nodiscard]] Pace wait_for_time(std::int64_t running_time);
+    [[nodiscard]] bool still() const; ///< paused, and a picture is seen
     /// Goes over from the one to the other where that is due; `done`: has brought something downstream.
     [[nodiscard]] GstFlowReturn follow(bool &done);
     [[nodiscard]] GstFlowReturn go_local();
@@ -107,7 +114,8 @@ private:
     bool asked_ = false;       ///< the agent's first answer about this stream has been waited for
     bool linked_ = false;      ///< downstream has been looked at
     bool ended_ = false;
-    bool told_ = false; ///< whether it is redirected
+    bool told_ = false;   ///< whether it is redirected
+    bool turned_ = false; ///< the sink may have to turn the picture
     std::string not_displayed_;
     std::int64_t searching_since_ = 0; ///< ns of CLOCK_MONOTONIC, 0 not
     bool not_found_ = false;
@@ -117,17 +125,28 @@ private:
 
     // Output.
     GstClockTime last_out_ = GST_CLOCK_TIME_NONE;
+    GstClockTime last_flat_ = GST_CLOCK_TIME_NONE;
+    std::int64_t start_ = 0;            ///< running time of the segment's start
     std::atomic<unsigned> outputs_ = 0; ///< since the last flush
     bool catching_up_ = false;
+    bool refreshing_ = false;
     std::int64_t last_shown_ = 0;        ///< while catching up; ns of CLOCK_MONOTONIC
     std::int64_t paused_at_ = INT64_MIN; ///< running time of what is seen while paused
     GstBuffer *latest_ = nullptr;        ///< while catching up: decoded last, and not shown
+
+    std::atomic<std::int64_t> seen_at_ = INT64_MIN; ///< running time at which it was paused
 
     std::atomic<bool> running_ = false;
     std::atomic<bool> local_ = false;
     std::atomic<bool> local_anyway_ = false; ///< whatever the agent says
     std::atomic<bool> refresh_due_ = false;
 
+    std::mutex wake_mutex_;
+    std::condition_variable wake_;
+    std::uint64_t wakes_ = 0;            ///< guarded by wake_mutex_
+    std::atomic<bool> flushing_ = false; ///< from upstream, or since it ends
+
+    std::mutex flush_mutex_;   ///< while downstream is made to flush
     mutable std::mutex mutex_; ///< guards what follows
     std::shared_ptr<InnerDecoder> inner_;
     std::string reason_;

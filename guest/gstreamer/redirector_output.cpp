@@ -12,9 +12,9 @@
 namespace spice_overlay::gst {
 namespace {
 
-/// Flat frames look the same: a few a second keep a player's clockwork going, and cost the X server less. But the sink's
-/// queue holds several, which have to be seen before the decoder's pictures are.
-constexpr GstClockTime kFlatFrames = 40 * GST_MSECOND;
+/// Flat frames look the same, and each costs the X server, the window tracker and SPICE something. Between them downstream is told that
+/// nothing has changed.
+constexpr GstClockTime kFlatFrames = 200 * GST_MSECOND;
 /// A long group of pictures is seen to run while it is decoded, so that something is seen soon.
 constexpr std::int64_t kCatchUpStep = 100'000'000;
 /// Sinks leave out what comes late.
@@ -77,6 +77,7 @@ std::string Redirector::why_local()
     std::string anyway = !format_.ok()             ? format_.error().message
                          : segment_.rate < 0       ? "it is played backwards"
                          : !not_displayed_.empty() ? "nobody sees the pictures: " + not_displayed_
+                         : turned_                 ? "the picture is turned for display"
                          : forwarder_.lost()       ? "the X display cannot be followed"
                          : not_found_              ? "the picture is not found on the screen"
                                                    : "";
@@ -85,6 +86,11 @@ std::string Redirector::why_local()
         return anyway;
     spice_overlay_reason reason = forwarder_.reason();
     return reason == SPICE_OVERLAY_REASON_NONE ? "" : spice_overlay_reason_text(reason);
+}
+
+bool Redirector::still() const
+{
+    return GST_STATE(element_) == GST_STATE_PAUSED && outputs_ > 0;
 }
 
 GstFlowReturn Redirector::follow(bool &done)
@@ -99,6 +105,9 @@ GstFlowReturn Redirector::follow(bool &done)
     std::string why = why_local();
     bool local = !why.empty();
     bool has_decoder = inner() != nullptr;
+    // What is seen in a pause does not change by what is sent behind it: refresh() does that.
+    if (local != has_decoder && still() && !refreshing_)
+        return GST_FLOW_OK;
     local_ = local;
     if (!std::exchange(told_, true) || why != reason())
         tell(why);
@@ -162,6 +171,7 @@ void Redirector::go_redirected()
     gst_clear_buffer(&latest_);
     catching_up_ = false;
     placeholder_.forget();
+    last_flat_ = GST_CLOCK_TIME_NONE;
     searching_since_ = 0;
 }
 
@@ -263,12 +273,19 @@ GstFlowReturn Redirector::show_placeholder(GstClockTime at, GstClockTime duratio
 {
     if (GST_CLOCK_TIME_IS_VALID(segment_.start))
         at = std::max(at, segment_.start);
-    if (GST_CLOCK_TIME_IS_VALID(last_out_)) {
-        if (!always && at < last_out_ + kFlatFrames)
-            return GST_FLOW_OK;
+    if (GST_CLOCK_TIME_IS_VALID(last_out_))
         at = std::max(at, last_out_);
+    bool again = placeholder_.prepared() && !GST_PAD_NEEDS_RECONFIGURE(src_);
+    if (again && !always && GST_CLOCK_TIME_IS_VALID(last_flat_) && at < last_flat_ + kFlatFrames) {
+        if (GST_PAD_IS_FLUSHING(src_))
+            return GST_FLOW_FLUSHING;
+        if (at > last_out_) {
+            last_out_ = at;
+            gst_pad_push_event(src_, gst_event_new_gap(at, duration));
+        }
+        return GST_FLOW_OK;
     }
-    if (!placeholder_.prepared() || GST_PAD_NEEDS_RECONFIGURE(src_))
+    if (!again)
         if (GstFlowReturn flow = negotiate(); flow != GST_FLOW_OK)
             return flow;
     GstFlowReturn flow;
@@ -278,6 +295,7 @@ GstFlowReturn Redirector::show_placeholder(GstClockTime at, GstClockTime duratio
     GST_BUFFER_PTS(buffer) = at;
     GST_BUFFER_DTS(buffer) = GST_CLOCK_TIME_NONE;
     GST_BUFFER_DURATION(buffer) = duration;
+    last_flat_ = at;
     return output(buffer);
 }
 
@@ -286,10 +304,12 @@ GstFlowReturn Redirector::refresh()
 {
     gst_pad_push_event(src_, gst_event_new_flush_stop(FALSE));
     segment_due_ = true;
-    last_out_ = GST_CLOCK_TIME_NONE;
+    last_out_ = last_flat_ = GST_CLOCK_TIME_NONE;
     placeholder_.forget();
     bool done = false;
+    refreshing_ = true;
     GstFlowReturn flow = follow(done);
+    refreshing_ = false;
     if (!done && !inner()) {
         GstClockTime at = gst_segment_position_from_running_time(
             &segment_, GST_FORMAT_TIME, static_cast<guint64>(std::max<std::int64_t>(paused_at_, 0)));
@@ -305,6 +325,12 @@ GstFlowReturn Redirector::refresh()
     return flow;
 }
 
+bool Redirector::take_refresh()
+{
+    std::lock_guard lock(flush_mutex_); // what comes back as flushed is to wait until all of downstream is
+    return refresh_due_.exchange(false);
+}
+
 /// While data flow, unit() does it; when they do not (paused, or the source is slow), it is done here.
 void Redirector::follow_from_outside()
 {
@@ -314,25 +340,19 @@ void Redirector::follow_from_outside()
         bool local = local_anyway_ || forwarder_.reason() != SPICE_OVERLAY_REASON_NONE;
         if (local == local_ && !refresh_due_)
             return;
-        bool still = GST_STATE(element_) == GST_STATE_PAUSED && GST_STATE_PENDING(element_) == GST_STATE_VOID_PENDING
-                     && outputs_ > 0;
-        if (still && !refresh_due_) {
-            gint64 position = -1;
-            if (!gst_pad_peer_query_position(src_, GST_FORMAT_TIME, &position))
-                position = -1;
-            guint64 at = position < 0 ? GST_CLOCK_TIME_NONE
-                                      : gst_segment_position_from_stream_time(&segment_, GST_FORMAT_TIME,
-                                                                              static_cast<guint64>(position));
-            if (!GST_CLOCK_TIME_IS_VALID(at))
-                at = GST_CLOCK_TIME_IS_VALID(last_out_) ? last_out_ : segment_.start;
-            paused_at_ = running(at);
-            GST_INFO_OBJECT(element_, "the picture at %" GST_TIME_FORMAT " is to be another one", GST_TIME_ARGS(at));
-            refresh_due_ = true;
+        if (still() && GST_STATE_PENDING(element_) == GST_STATE_VOID_PENDING && !refresh_due_) {
+            // A player is told of another place, where the last flat frame stands; what the client showed is known better.
+            std::int64_t seen = seen_at_;
+            paused_at_ = seen == INT64_MIN ? start_ : seen;
+            GST_INFO_OBJECT(element_, "the picture seen in the pause is to be another one");
+            std::lock_guard lock(flush_mutex_);
             gst_pad_push_event(src_, gst_event_new_flush_start());
+            refresh_due_ = true;
+            wake();
         }
         if (GST_PAD_STREAM_TRYLOCK(sink_)) {
             bool done;
-            if (refresh_due_.exchange(false))
+            if (take_refresh())
                 (void)refresh();
             else if (!ended_ && caps_ && outputs_ > 0)
                 (void)follow(done);
