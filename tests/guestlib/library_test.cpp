@@ -460,6 +460,20 @@ TEST_F(Library, an_agent_that_hangs_is_given_up_and_holds_nobody)
     peer_.errors.clear(); // units that came without credit of the old conversation are none of its business
 }
 
+TEST_F(Library, an_agent_that_gives_no_credit_and_says_nothing_is_given_up)
+{
+    connect(peer_);
+    Told told;
+    auto stream = redirected(told);
+    peer_.gives_credit = false; // so that there is soon nothing that could be written
+    std::int64_t begin = monotonic_now();
+    for (int i = 0; told.state() == SPICE_OVERLAY_REASON_NONE && monotonic_now() - begin < 20'000 * kMs; i++) {
+        submit(stream, unit(i == 0), monotonic_now(), i == 0 ? SPICE_OVERLAY_UNIT_KEY : 0);
+        usleep(20'000);
+    }
+    EXPECT_EQ(told.state(), SPICE_OVERLAY_REASON_NO_AGENT);
+}
+
 TEST_F(Library, garbage_from_the_agent_begins_anew)
 {
     connect(peer_);
