@@ -383,7 +383,7 @@ void WindowTracker::Impl::keep_events()
     for (const auto &[id, w] : watches_)
         if (w.view)
             views.push_back(&*w.view);
-    tree_.keep_events_of(views);
+    tree_.keep_events_of(views, !watches_.empty());
 }
 
 WindowTracker::WindowTracker(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

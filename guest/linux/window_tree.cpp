@@ -223,6 +223,7 @@ struct Covering {
 std::optional<WindowView> WindowTree::read(xcb_window_t window, Judge judge)
 {
     XDisplay &d = display_;
+    ask_events(d.root(), kChainEvents); // also where there is no such window: to hear of it when it comes
     PropertyQuery current(d, d.root(), d.atoms().current_desktop, 1);
     std::vector<Level> levels;
     for (xcb_window_t w = window; w != XCB_WINDOW_NONE; w = levels.back().tree.reply->parent) {
@@ -296,23 +297,28 @@ void WindowTree::ask_events(xcb_window_t window, std::uint32_t mask)
         xcb_shape_select_input(display_.xcb(), window, 1);
 }
 
-void WindowTree::keep_events_of(const std::vector<const WindowView *> &views)
+void WindowTree::keep_events_of(const std::vector<const WindowView *> &views, bool root)
 {
-    std::unordered_map<xcb_window_t, std::uint32_t> wanted{{display_.root(), kChainEvents}};
+    std::unordered_map<xcb_window_t, std::uint32_t> wanted;
+    if (root)
+        wanted[display_.root()] = kChainEvents;
     for (const WindowView *view : views) {
         for (xcb_window_t w : view->chain)
             wanted[w] |= kChainEvents;
         for (xcb_window_t w : view->covering)
             wanted[w] |= kCoveringEvents;
     }
-    for (const auto &[window, mask] : asked_) {
-        auto found = wanted.find(window);
-        const std::uint32_t now = found == wanted.end() ? 0 : found->second;
-        if (now != mask)
-            xcb_change_window_attributes(display_.xcb(), window, XCB_CW_EVENT_MASK, &now);
-        if (now == 0 && display_.has_shape())
-            xcb_shape_select_input(display_.xcb(), window, 0);
+    for (const auto &[window, mask] : asked_)
+        wanted.try_emplace(window, 0);
+    for (const auto &[window, mask] : wanted) {
+        auto before = asked_.find(window);
+        if (before != asked_.end() && before->second == mask)
+            continue;
+        xcb_change_window_attributes(display_.xcb(), window, XCB_CW_EVENT_MASK, &mask);
+        if (display_.has_shape())
+            xcb_shape_select_input(display_.xcb(), window, mask != 0);
     }
+    std::erase_if(wanted, [](const auto &w) { return w.second == 0; });
     asked_ = std::move(wanted);
 }
 

@@ -35,8 +35,8 @@ public:
     /// of the chain and its children, shapes, properties) before it reads what they tell of, so that none is missed.
     [[nodiscard]] std::optional<WindowView> read(xcb_window_t window, Judge judge);
 
-    /// Asks for no events but those that these need.
-    void keep_events_of(const std::vector<const WindowView *> &views);
+    /// Asks for the events that these need, and no others. `root`: also for those of the root window, which tell of new windows.
+    void keep_events_of(const std::vector<const WindowView *> &views, bool root);
 
     /// The lowest window that shows at a point of the screen; the root when there is none.
     [[nodiscard]] xcb_window_t window_at(int x, int y);
