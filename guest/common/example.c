@@ -2,7 +2,6 @@
 /* A whole player: shows an H.264 byte stream (ffmpeg -i FILM -an -c:v libx264 -bf 0 out.h264) at 25 pictures a second.
  *     cc example.c $(pkg-config --cflags --libs spice-overlay-guest) && ./a.out out.h264 1280 720 */
 #include "spice-overlay-guest.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -58,5 +57,4 @@ int main(int argc, char **argv)
     }
     spice_overlay_stream_free(stream, SPICE_OVERLAY_REASON_END_OF_STREAM);
     spice_overlay_guest_free(guest);
-    return 0;
 }
