@@ -116,14 +116,10 @@ void Desk::paint(xcb_window_t w, std::uint32_t colour, const WindowRect &rect)
     xcb_free_gc(c_, gc);
 }
 
-void Desk::wipe()
+void Desk::recolour(xcb_window_t w, std::uint32_t colour)
 {
-    const xcb_window_t cover = create({.width = screen_->width_in_pixels,
-                                       .height = screen_->height_in_pixels,
-                                       .colour = 0xffffff,
-                                       .override_redirect = true});
-    sync();
-    destroy(cover);
+    xcb_change_window_attributes(c_, w, XCB_CW_BACK_PIXEL, &colour);
+    xcb_clear_area(c_, 0, w, 0, 0, 0, 0);
     sync();
 }
 

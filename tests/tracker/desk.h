@@ -57,8 +57,8 @@ public:
     /// Paints onto the window, without its children.
     void paint(xcb_window_t w, std::uint32_t colour, const WindowRect &rect);
 
-    /// Covers all of the screen for a moment, so that everything is painted anew.
-    void wipe();
+    /// Gives a window another background, and paints it.
+    void recolour(xcb_window_t w, std::uint32_t colour);
 
     /// Everything asked so far has been done by the server, and its events are on their way.
     void sync();
