@@ -206,7 +206,14 @@ protected:
     }
     void credit(std::uint32_t stream, std::uint64_t bytes = 1u << 30, std::uint32_t count = 1u << 20)
     {
+        rules_[stream].bytes_granted = std::max(rules_[stream].bytes_granted, bytes);
+        rules_[stream].units_granted = std::max(rules_[stream].units_granted, count);
         from_client(wire::Credit{stream, bytes, count});
+    }
+    /// What has come of the stream: bytes and units.
+    std::pair<std::uint64_t, std::uint32_t> taken(std::uint32_t stream)
+    {
+        return {rules_[stream].bytes, rules_[stream].units};
     }
     /// A client that has accepted a stream and lets everything come.
     void accept(std::uint32_t stream)
@@ -267,6 +274,7 @@ private:
     void arrive(const wire::Message &message)
     {
         if (auto *open = std::get_if<wire::StreamOpen>(&message)) {
+            EXPECT_TRUE(rules_.emplace(open->stream, Rules{}).second) << "a number used again";
             opens.push_back(*open);
             order.push_back("open");
         } else if (auto *geometry = std::get_if<wire::Geometry>(&message)) {
@@ -274,9 +282,12 @@ private:
             order.push_back("geometry");
         } else if (auto *state = std::get_if<wire::PlayState>(&message)) {
             play_states.push_back(*state);
+            EXPECT_GE(state->epoch, rules_[state->stream].epoch);
+            rules_[state->stream].epoch = state->epoch;
         } else if (auto *close = std::get_if<wire::StreamClose>(&message)) {
             closes.push_back(*close);
             order.push_back("close");
+            EXPECT_FALSE(std::exchange(rules_[close->stream].over, true)) << "closed twice";
         } else if (auto *ping = std::get_if<wire::Ping>(&message)) {
             if (answers_pings)
                 relay->message(wire::Pong{ping->id, ping->sent, 1, 1}, now);
@@ -287,14 +298,32 @@ private:
                              Bytes(unit.data.begin(), unit.data.end())});
             data_bytes += unit.data.size();
             order.push_back("unit");
+            Rules &rules = rules_[unit.stream];
+            EXPECT_FALSE(rules.over);
+            EXPECT_EQ(unit.epoch, rules.epoch);
+            EXPECT_EQ(unit.serial, rules.units++);
+            EXPECT_TRUE(unit.serial > 0 || (unit.flags & wire::kKey)) << "a stream begins with a key unit";
+            EXPECT_LE(rules.units, rules.units_granted);
+            EXPECT_LE(rules.bytes += unit.data.size(), rules.bytes_granted);
         } else if (auto *chunk = std::get_if<wire::AccessUnitChunk>(&message)) {
             auto unit = std::find_if(units.rbegin(), units.rend(),
                                      [&](const Unit &each) { return each.stream == chunk->stream; });
             ASSERT_NE(unit, units.rend());
             unit->data.insert(unit->data.end(), chunk->data.begin(), chunk->data.end());
             data_bytes += chunk->data.size();
+            Rules &rules = rules_[chunk->stream];
+            EXPECT_FALSE(rules.over);
+            EXPECT_LE(rules.bytes += chunk->data.size(), rules.bytes_granted);
         }
     }
+
+    /// What the protocol allows on a stream.
+    struct Rules {
+        std::uint32_t epoch = 0, units = 0, units_granted = 0;
+        std::uint64_t bytes = 0, bytes_granted = 0;
+        bool over = false;
+    };
+    std::map<std::uint32_t, Rules> rules_;
     std::map<std::uint32_t, wire::UnitReference> references_;
 };
 

@@ -2,6 +2,9 @@
 // The relay between model players and a model client, with a made-up clock.
 #include "relay_kit.h"
 
+#include <algorithm>
+#include <random>
+
 namespace spice_overlay::test {
 namespace {
 
@@ -707,6 +710,134 @@ TEST_F(RelayTest, player_that_does_not_read_is_given_up)
         unread++;
     }
     EXPECT_LT(unread, 20'000);
+}
+
+// ---- anything at any time: the rules of the protocol are checked by the kit
+
+TEST_F(RelayTest, whatever_happens_the_client_gets_what_the_protocol_allows)
+{
+    std::mt19937 random(20261124);
+    auto any = [&](std::size_t below) { return static_cast<std::size_t>(random() % below); };
+    make_relay({.stream_memory = 60'000, .player_memory = 90'000, .memory = 150'000, .opens_per_second = 1000});
+    std::vector<std::unique_ptr<ModelPlayer>> players(3);
+    struct Stream {
+        std::size_t player;
+        std::uint32_t number, epoch = 0;
+    };
+    std::vector<Stream> live;
+    std::vector<std::uint32_t> next(3, 1), answered;
+    auto lose = [&](std::size_t player) {
+        players[player].reset();
+        std::erase_if(live, [&](const Stream &stream) { return stream.player == player; });
+        next[player] = 1;
+    };
+    for (int step = 0; step < 40'000 && !HasFailure(); step++) {
+        SCOPED_TRACE(step);
+        std::size_t at = any(3);
+        if (!players[at])
+            players[at] = player();
+        ModelPlayer &one = *players[at];
+        switch (any(40)) {
+        case 0:
+            if (next[at] < 250) {
+                live.push_back({at, next[at]});
+                one.open(next[at]++);
+                one.take();
+                if (!one.rejects.empty())
+                    live.pop_back();
+                one.rejects.clear();
+            }
+            break;
+        case 1:
+            if (any(20) == 0)
+                lose(at);
+            break;
+        case 2:
+            if (any(20) == 0) {
+                one.send_bytes({0, 0, 0, 0}); // and its conversation begins anew
+                lose(at);
+            }
+            break;
+        case 3:
+            one.relayed.hold(any(3) ? Reason::kNone : Reason::kSessionInactive);
+            break;
+        case 4:
+            if (any(4) == 0)
+                outgoing.established ? client_goes() : client_comes(static_cast<std::uint16_t>(1 + any(6)));
+            break;
+        default:
+            break;
+        }
+        if (!live.empty()) {
+            std::size_t which = any(live.size());
+            Stream &stream = live[which];
+            ModelPlayer &owner = *players[stream.player];
+            switch (any(12)) {
+            case 0:
+                owner.send(wire::PlayState{stream.number, stream.epoch,
+                                           any(2) ? wire::PlayMode::kPlaying : wire::PlayMode::kPaused});
+                break;
+            case 1:
+                if (any(3) == 0)
+                    owner.send(wire::PlayState{stream.number, stream.epoch += 2, wire::PlayMode::kPlaying});
+                break;
+            case 2:
+                owner.place(stream.number, step % 1000);
+                break;
+            case 3:
+                if (any(10) == 0) {
+                    owner.send(wire::StreamClose{stream.number, any(2) ? Reason::kEndOfStream : Reason::kClosedByUser});
+                    live.erase(live.begin() + static_cast<std::ptrdiff_t>(which));
+                }
+                break;
+            default:
+                owner.unit(stream.number, any(6) ? (any(3) ? 0 : wire::kDroppable) : wire::kKey,
+                           1 + any(any(20) ? 3000 : 80'000), stream.epoch);
+            }
+        }
+        for (const wire::StreamOpen &open : opens) {
+            if (std::ranges::find(answered, open.stream) != answered.end() || any(4))
+                continue;
+            answered.push_back(open.stream);
+            if (any(5))
+                from_client(wire::StreamAccept{open.stream});
+            else
+                from_client(wire::StreamReject{open.stream, any(2) ? Reason::kTooLarge : Reason::kNoResources});
+        }
+        if (!opens.empty() && outgoing.established) {
+            std::uint32_t stream = opens[opens.size() - 1 - any(std::min<std::size_t>(opens.size(), 8))].stream;
+            bool known = std::ranges::find(answered, stream) != answered.end();
+            auto [bytes, count] = taken(stream);
+            if (known && any(3) == 0)
+                credit(stream, bytes + any(200'000), count + static_cast<std::uint32_t>(any(9)));
+            else if (any(60) == 0)
+                from_client(wire::NeedKey{stream});
+            else if (any(300) == 0)
+                from_client(wire::StreamClose{stream, Reason::kDecoderFailed});
+        }
+        if (opens.size() > 200) {
+            opens.erase(opens.begin(), opens.end() - 50);
+        }
+        if (any(200) == 0)
+            answers_pings = !answers_pings;
+        now += static_cast<std::int64_t>(any(30)) * kMs;
+        for (auto &each : players)
+            if (each)
+                each->relayed.tick(now);
+        pump();
+        for (auto &each : players)
+            EXPECT_TRUE(!each || each->closes.empty()) << "players that keep to the rules keep their streams";
+        if (relay->stalled(now)) {
+            client_goes(Reason::kLinkTooSlow);
+            answers_pings = true;
+        }
+        EXPECT_LE(relay->memory_used(), 150'000u);
+        EXPECT_LE(relay->in_flight(), 512u * 1024 + 2 * wire::kChunkPayload);
+    }
+    EXPECT_GT(units.size(), 1000u) << "nothing much was shown";
+    players.clear();
+    pump();
+    EXPECT_EQ(relay->memory_used(), 0u);
 }
 
 } // namespace
