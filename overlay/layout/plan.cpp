@@ -50,8 +50,8 @@ bool are_sharp(int low, int high, int size, int logical, double output_scale)
 /// Where edges are not sharp the compositor mixes guest pixels: beside a video above the desktop that would be the placeholder.
 bool has_sharp_edges(const GuestRect &clip, const Fit &fit)
 {
-    return are_sharp(clip.x1, clip.x2, fit.guest_width, fit.width, fit.output_scale) &&
-           are_sharp(clip.y1, clip.y2, fit.guest_height, fit.height, fit.output_scale);
+    return are_sharp(clip.x1, clip.x2, fit.guest_width, fit.width, fit.output_scale)
+           && are_sharp(clip.y1, clip.y2, fit.guest_height, fit.height, fit.output_scale);
 }
 
 /// The surface rectangle for the part `clip` of the target, and the source that keeps every picture pixel in its place.

@@ -2,6 +2,7 @@
 #include "input_forwarder.h"
 
 #include "keymap.h"
+#include "portclient/base/clock.h"
 
 #include <algorithm>
 #include <cmath>
@@ -20,7 +21,14 @@ struct InputSignals {
         } else if (SPICE_IS_INPUTS_CHANNEL(channel)) {
             s->inputs_ = SPICE_INPUTS_CHANNEL(channel);
             spice_channel_connect(channel);
+        } else if (SPICE_IS_CURSOR_CHANNEL(channel)) {
+            s->signals_.emplace_back(channel, "cursor-move", G_CALLBACK(guest_moved), data);
         }
+    }
+    static void guest_moved(SpiceChannel *, int x, int y, gpointer data)
+    {
+        self(data)->relative_.guest_is_at(x, y);
+        self(data)->lead_guest();
     }
     static void channel_destroy(SpiceSession *, SpiceChannel *channel, gpointer data)
     {
@@ -111,15 +119,27 @@ void InputForwarder::move(double x, double y)
     int guest_y = 0;
     if (!inputs_ || !guest_position(x, y, guest_x, guest_y))
         return;
+    relative_.person_is_at(guest_x, guest_y);
+    if (sends_positions())
+        spice_inputs_channel_position(inputs_, guest_x, guest_y, 0, buttons_);
+    else
+        lead_guest();
+}
+
+bool InputForwarder::sends_positions() const
+{
     int mode = SPICE_MOUSE_MODE_CLIENT;
     if (main_)
         g_object_get(main_, "mouse-mode", &mode, nullptr);
-    if (mode == SPICE_MOUSE_MODE_CLIENT)
-        spice_inputs_channel_position(inputs_, guest_x, guest_y, 0, buttons_);
-    else
-        spice_inputs_channel_motion(inputs_, static_cast<int>(x - last_x_), static_cast<int>(y - last_y_), buttons_);
-    last_x_ = x;
-    last_y_ = y;
+    return mode == SPICE_MOUSE_MODE_CLIENT;
+}
+
+void InputForwarder::lead_guest()
+{
+    if (!inputs_ || sends_positions())
+        return;
+    if (auto motion = relative_.next(monotonic_now()))
+        spice_inputs_channel_motion(inputs_, motion->dx, motion->dy, buttons_);
 }
 
 void InputForwarder::button(unsigned gtk_button, bool down)

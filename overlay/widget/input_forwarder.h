@@ -3,6 +3,7 @@
 
 #include "glib_sources.h"
 #include "overlay/layout/plan.h"
+#include "relative_pointer.h"
 
 #include <gtk/gtk.h>
 #include <spice-client.h>
@@ -24,6 +25,8 @@ private:
     friend struct InputSignals;
     [[nodiscard]] bool guest_position(double x, double y, int &guest_x, int &guest_y) const;
     void move(double x, double y);
+    [[nodiscard]] bool sends_positions() const;
+    void lead_guest();
     void button(unsigned gtk_button, bool down);
     void scroll(double dy);
     void key(unsigned hardware_keycode, bool down);
@@ -35,8 +38,7 @@ private:
     SpiceInputsChannel *inputs_ = nullptr; ///< likewise
     std::set<unsigned> pressed_;           ///< scancodes
     int buttons_ = 0;                      ///< SPICE_MOUSE_BUTTON_MASK_*
-    double last_x_ = 0;
-    double last_y_ = 0;
+    RelativePointer relative_;             ///< for a guest without absolute positions
     double scrolled_ = 0;
     std::list<SignalConnection> signals_;
 };

@@ -36,6 +36,7 @@ struct Options {
     Skew skew;
     int rate = 60;                ///< scene ticks a second, at most
     StartOn start_on = StartOn::kClient;
+    bool relative_pointer = false; ///< a mouse and no tablet
     bool resizable = false;       ///< the desktop takes the size that a client asks for
     SpiceImageCompression compression = SPICE_IMAGE_COMPRESSION_OFF;
 };

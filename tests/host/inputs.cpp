@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "inputs.h"
 
+#include <algorithm>
+
 namespace spice_overlay::host {
 
 struct Inputs::Callbacks {
@@ -23,7 +25,8 @@ struct Inputs::Callbacks {
     static void motion(SpiceMouseInstance *instance, int dx, int dy, int dz, uint32_t buttons)
     {
         Inputs &inputs = of(instance);
-        inputs.move(inputs.x_ + dx, inputs.y_ + dy, buttons, -dz);
+        inputs.move(std::clamp(inputs.x_ + 2 * dx, 0, inputs.width_ - 1),
+                    std::clamp(inputs.y_ + 2 * dy, 0, inputs.height_ - 1), buttons, -dz);
     }
     static void mouse_buttons(SpiceMouseInstance *instance, uint32_t buttons)
     {
@@ -48,7 +51,7 @@ struct Inputs::Callbacks {
     }
 };
 
-Inputs::Inputs(SpiceServer *server, Handlers handlers) : handlers_(std::move(handlers))
+Inputs::Inputs(SpiceServer *server, bool relative, Handlers handlers) : handlers_(std::move(handlers))
 {
     static const SpiceKbdInterface keyboard = {
         {SPICE_INTERFACE_KEYBOARD, "keyboard", SPICE_INTERFACE_KEYBOARD_MAJOR, SPICE_INTERFACE_KEYBOARD_MINOR},
@@ -65,7 +68,14 @@ Inputs::Inputs(SpiceServer *server, Handlers handlers) : handlers_(std::move(han
     keyboard_.inputs = mouse_.inputs = tablet_.inputs = this;
     spice_server_add_interface(server, &keyboard_.spice.base);
     spice_server_add_interface(server, &mouse_.spice.base);
-    spice_server_add_interface(server, &tablet_.spice.base);
+    if (!relative)
+        spice_server_add_interface(server, &tablet_.spice.base);
+}
+
+void Inputs::set_bounds(int width, int height)
+{
+    width_ = width;
+    height_ = height;
 }
 
 void Inputs::move(int x, int y, unsigned buttons, int wheel)

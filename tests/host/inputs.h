@@ -7,7 +7,7 @@
 
 namespace spice_overlay::host {
 
-/// A keyboard, a mouse, and a tablet (so that the client draws the pointer itself). Main thread.
+/// A keyboard, a mouse, and mostly a tablet (so that the client draws the pointer itself). Main thread.
 class Inputs {
 public:
     struct Handlers {
@@ -18,7 +18,9 @@ public:
     };
 
     /// `server` must be initialised; it and this live until spice_server_destroy().
-    Inputs(SpiceServer *server, Handlers handlers);
+    /// `relative`: no tablet; each motion of the mouse moves the pointer twice as far, inside the bounds.
+    Inputs(SpiceServer *server, bool relative, Handlers handlers);
+    void set_bounds(int width, int height);
     Inputs(const Inputs &) = delete;
     Inputs &operator=(const Inputs &) = delete;
 
@@ -38,6 +40,8 @@ private:
     Instance<SpiceTabletInstance> tablet_;
     int x_ = 0;
     int y_ = 0;
+    int width_ = 1;
+    int height_ = 1;
     bool prefix_ = false; ///< the last byte of the keyboard was E0
 };
 

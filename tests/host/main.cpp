@@ -51,6 +51,7 @@ struct Words {
     int rate = 60;
     gboolean version = FALSE;
     gboolean resizable = FALSE;
+    gboolean relative = FALSE;
     gboolean check = FALSE;
 };
 
@@ -97,6 +98,7 @@ int read_options(const Words &words, Options &options)
     options.stats = text(words.stats);
     options.rate = words.rate;
     options.resizable = words.resizable;
+    options.relative_pointer = words.relative;
     options.compression = compression->second;
     bool has_port = words.port_socket != nullptr || words.port_pty != nullptr;
     std::string start_on = text(words.start_on, options.scene.has_video() && has_port ? "port" : "client");
@@ -174,6 +176,8 @@ int main(int argc, char **argv)
         {"compression", 0, 0, G_OPTION_ARG_STRING, &words.compression,
          "Of images: off (default), auto_glz, auto_lz, quic, glz, lz", "KIND"},
         {"resizable", 0, 0, G_OPTION_ARG_NONE, &words.resizable, "The desktop takes the size that a client asks for",
+         nullptr},
+        {"relative-pointer", 0, 0, G_OPTION_ARG_NONE, &words.relative, "A mouse and no tablet: the guest draws the pointer",
          nullptr},
         {"wire-log", 0, 0, G_OPTION_ARG_FILENAME, &words.wire_log, "Record what the port sends to the client", "FILE"},
         {"stats", 0, 0, G_OPTION_ARG_FILENAME, &words.stats, "Write counters as JSON at exit", "FILE"},

@@ -308,4 +308,21 @@ void QxlDisplay::set_cursor()
     cursors_.push_back(command);
 }
 
+void QxlDisplay::move_cursor(int x, int y)
+{
+    auto *command = new Command;
+    QXLCursorCmd &cursor = command->cursor;
+    cursor.release_info.id = reinterpret_cast<std::uintptr_t>(command);
+    cursor.type = QXL_CURSOR_MOVE;
+    cursor.u.position.x = static_cast<int16_t>(x);
+    cursor.u.position.y = static_cast<int16_t>(y);
+    command->ext.cmd.type = QXL_CMD_CURSOR;
+    command->ext.cmd.data = address(&cursor);
+    {
+        std::lock_guard lock(mutex_);
+        cursors_.push_back(command);
+    }
+    spice_qxl_wakeup(&instance_.qxl);
+}
+
 } // namespace spice_overlay::host

@@ -41,6 +41,8 @@ public:
     /// Another primary surface. What was drawn before and is not taken yet is dropped.
     void resize(int width, int height);
 
+    void move_cursor(int x, int y);
+
     /// A client asks for another size, in guest pixels, unchecked. With no handler the device says that it cannot.
     void on_resize_wish(std::function<void(unsigned width, unsigned height)> handler) { wish_ = std::move(handler); }
 

@@ -79,9 +79,9 @@ TEST(Plan, an_uncovered_video_is_above_a_scaled_display_only_where_no_pixels_are
                  {50, 1, {{10, 10, 50, 41}}, Placement::kBelow},
                  {50, 2, {{10, 10, 50, 40}}, Placement::kAbove}, // one to one again, at whole logical pixels
                  {50, 2, {{11, 10, 50, 40}}, Placement::kBelow},
-                 {20, 1, {{-7, 15, 50, 107}}, Placement::kAbove},  // cut by the display
-                 {200, 1, {{10, 10, 50, 40}}, Placement::kBelow},  // enlarged: filtered
-                 {100, 2, {{10, 10, 50, 40}}, Placement::kBelow},  // by the output
+                 {20, 1, {{-7, 15, 50, 107}}, Placement::kAbove}, // cut by the display
+                 {200, 1, {{10, 10, 50, 40}}, Placement::kBelow}, // enlarged: filtered
+                 {100, 2, {{10, 10, 50, 40}}, Placement::kBelow}, // by the output
                  {100, 1.5, {{10, 10, 50, 40}}, Placement::kBelow},
                  {75, 1, {{20, 20, 60, 40}}, Placement::kBelow},
                  {75, 2, {{0, 0, 100, 100}}, Placement::kAbove}}; // as large as the display: no edge inside

@@ -181,9 +181,9 @@ def _read_exactly(stream, size, seconds):
 
 class Weston:
     """Headless Weston on a runtime folder of its own, its one output exactly `size` in logical pixels; a screenshot has
-    `scale` times as many."""
+    `scale` times as many. `x_display`: on an X server instead, whose keyboard and pointer are Weston's."""
 
-    def __init__(self, stage, renderer="gl", size=(1280, 800), scale=1):
+    def __init__(self, stage, renderer="gl", size=(1280, 800), scale=1, x_display=None):
         self.stage, self.renderer = stage, renderer
         self.folder = stage.path("runtime")
         self.folder.mkdir(mode=0o700)
@@ -213,10 +213,11 @@ class Weston:
         if not version:
             raise Missing("weston is not installed")
         self.version = version.split()[-1]
+        kind = "x11" if x_display else "headless"
         if int(self.version.split(".")[0]) >= 12:
-            backend = ["--backend=headless", f"--renderer={renderer}"]
+            backend = [f"--backend={kind}", f"--renderer={renderer}"]
         else:
-            backend = ["--backend=headless-backend.so", f"--use-{renderer}"]
+            backend = [f"--backend={kind}-backend.so", *([] if x_display and renderer == "gl" else [f"--use-{renderer}"])]
         self.process = stage.start(
             f"weston-{renderer}",
             [
@@ -229,7 +230,7 @@ class Weston:
                 f"--config={settings}",
                 "--debug",
             ],
-            self.environment,
+            {**self.environment, **({"DISPLAY": x_display} if x_display else {})},
         )
         wait_for(
             lambda: (self.folder / "wayland-test").exists() or not self.process.alive,

@@ -137,7 +137,8 @@ void VideoSurface::set_source(const VideoFrame &frame)
         std::swap(buffer_width, buffer_height);
 
     // wl_fixed has 1/256 of a pixel; the source must be at least that and stay inside the buffer.
-    auto snap = [](double v) { return std::floor(v * 256 + 0.01) / 256; }; // what is whole but for the arithmetic stays whole
+    // What is whole but for the arithmetic stays whole.
+    auto snap = [](double v) { return std::floor(v * 256 + 0.01) / 256; };
     double x = snap(std::clamp(px + plan_.source.x * pw, 0.0, buffer_width - 1.0));
     double y = snap(std::clamp(py + plan_.source.y * ph, 0.0, buffer_height - 1.0));
     double w = snap(std::clamp(plan_.source.width * pw, 1.0 / 256, buffer_width - x));
