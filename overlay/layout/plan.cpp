@@ -98,11 +98,11 @@ Plan make_plan(std::span<const PlannedStream> streams, const Fit &fit)
     std::vector<VideoPlan> above;
     const GuestRect display{{0, 0, fit.guest_width, fit.guest_height}};
     for (const PlannedStream &s : streams) {
-        GuestRegion visible = s.geometry ? s.geometry->visible : GuestRegion();
-        if (visible.empty()) {
+        if (!s.geometry || s.geometry->visible.empty()) {
             plan.videos.push_back({s.stream, Placement::kHidden, {}, {}, {}});
             continue;
         }
+        const GuestRegion &visible = s.geometry->visible;
         GuestRect clip = s.geometry->target.intersected(display);
         if (visible.is(clip) && has_sharp_edges(clip, fit))
             above.push_back(place(s.stream, *s.geometry, clip, Placement::kAbove, fit));

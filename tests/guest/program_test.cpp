@@ -509,8 +509,8 @@ TEST_F(PlayProgram, a_pty_serves_as_port_and_is_opened_again_when_it_was_replace
         return master;
     };
     if (UniqueFd probe(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
-        !probe.valid() || grantpt(probe.get()) != 0 || unlockpt(probe.get()) != 0 || !ptsname(probe.get()) ||
-        access(ptsname(probe.get()), R_OK | W_OK) != 0)
+        !probe.valid() || grantpt(probe.get()) != 0 || unlockpt(probe.get()) != 0 || !ptsname(probe.get())
+        || access(ptsname(probe.get()), R_OK | W_OK) != 0)
         GTEST_SKIP() << "no pseudo terminal can be had here: mount devpts on /dev/pts";
     UniqueFd master = make_pty();
     program_ = std::make_unique<Program>(std::vector<std::string>{clip("long.mp4"), "--port", link});

@@ -121,18 +121,20 @@ Status Host::start()
         agent_ = std::make_unique<AgentDevice>(server_);
     }
     inputs_ = std::make_unique<Inputs>(
-        server_, options_.relative_pointer, Inputs::Handlers{
-                     .key = [this](int code, bool down) {
-                         say(R"({"event":"key","code":)" + std::to_string(code) + R"(,"down":)" +
-                             (down ? "true}" : "false}"));
-                     },
-                     .pointer = [this](int x, int y, unsigned buttons, int wheel) {
-                         if (options_.relative_pointer)
-                             display_->move_cursor(x, y);
-                         say(R"({"event":"pointer","x":)" + std::to_string(x) + R"(,"y":)" + std::to_string(y) +
-                             R"(,"buttons":)" + std::to_string(buttons) +
-                             (wheel ? R"(,"wheel":)" + std::to_string(wheel) : "") + "}");
-                     }});
+        server_, options_.relative_pointer,
+        Inputs::Handlers{.key =
+                             [this](int code, bool down) {
+                                 say(R"({"event":"key","code":)" + std::to_string(code) + R"(,"down":)"
+                                     + (down ? "true}" : "false}"));
+                             },
+                         .pointer =
+                             [this](int x, int y, unsigned buttons, int wheel) {
+                                 if (options_.relative_pointer)
+                                     display_->move_cursor(x, y);
+                                 say(R"({"event":"pointer","x":)" + std::to_string(x) + R"(,"y":)" + std::to_string(y)
+                                     + R"(,"buttons":)" + std::to_string(buttons)
+                                     + (wheel ? R"(,"wheel":)" + std::to_string(wheel) : "") + "}");
+                             }});
     inputs_->set_bounds(desktop_.width(), desktop_.height());
     port_ = std::make_unique<SpicePort>(server_, options_.port_name, [this](bool open) {
         say(open ? R"({"event":"port-opened"})" : R"({"event":"port-closed"})");
