@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The agent and its client, as far as a player can tell them from real ones: takes what comes, writes it down, and says what it is told to say.
 //
-// usage: model-agent SOCKET DIRECTORY
+// usage: model-agent [--client] SOCKET DIRECTORY
 //
+// --client: the client alone, at the socket that a real agent takes for its port. It is lost by "hang-up", and comes again by itself.
 // Standard input: "client" and "no-client" (from now on), "key" (asks for a key unit of every stream), "hang-up", and its end.
 // Standard output: a line of JSON for everything that happens. DIRECTORY/STREAM.bin: the stream's units.
 #include "tests/guest/model_client.h"
@@ -12,6 +13,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <string>
 
@@ -20,13 +22,13 @@ using namespace spice_overlay::test;
 
 namespace {
 
-wire::Hello hello()
+wire::Hello hello(bool relay)
 {
     wire::Hello hello;
     hello.role = wire::Role::kClient;
-    hello.name = "model agent";
+    hello.name = "model";
     hello.max_streams = 16;
-    hello.capabilities = wire::kRelay;
+    hello.capabilities = relay ? wire::kRelay : 0;
     for (wire::Codec codec : {wire::Codec::kH264, wire::Codec::kHevc, wire::Codec::kVp8, wire::Codec::kVp9,
                               wire::Codec::kAv1, wire::Codec::kMpeg2})
         hello.codecs.push_back({codec, 0, -1, -1, 0, 0});
@@ -35,8 +37,8 @@ wire::Hello hello()
 
 class Agent {
 public:
-    Agent(const std::string &socket, std::string directory)
-        : listener_(listen_unix(socket)), directory_(std::move(directory))
+    Agent(const std::string &socket, std::string directory, bool relay)
+        : relay_(relay), listener_(listen_unix(socket)), directory_(std::move(directory)), client_(hello(relay))
     {
         client_.unit_window = 64;
         client_.window = 4u << 20;
@@ -60,6 +62,18 @@ public:
 private:
     [[nodiscard]] wire::Reason state() const { return there_ ? wire::Reason::kNone : wire::Reason::kNoClient; }
 
+    void send_client_state()
+    {
+        if (relay_)
+            client_.send(
+                wire::ClientState{state(), there_ ? hello(true).codecs : std::vector<wire::CodecCapability>{}});
+    }
+    void send_state(std::uint32_t stream)
+    {
+        if (relay_)
+            client_.send(wire::StreamState{stream, state()});
+    }
+
     /// Everything that is new; true at the end of input.
     bool look()
     {
@@ -70,14 +84,14 @@ private:
         if (client_.port_open() && client_.established != established_) {
             established_ = client_.established;
             std::puts("{\"event\": \"player\"}");
-            client_.send(wire::ClientState{state(), there_ ? hello().codecs : std::vector<wire::CodecCapability>{}});
+            send_client_state();
         }
         if (!client_.port_open() && connected_)
             std::puts("{\"event\": \"gone\"}");
         connected_ = client_.port_open();
         for (; opens_ < client_.opens.size(); opens_++) {
             const wire::StreamOpen &open = client_.opens[opens_];
-            client_.send(wire::StreamState{open.stream, state()});
+            send_state(open.stream);
             std::printf(
                 "{\"event\": \"open\", \"stream\": %u, \"codec\": %d, \"width\": %u, \"height\": %u, \"profile\": %d, "
                 "\"level\": %d, \"primaries\": %d, \"transfer\": %d, \"matrix\": %d, \"full_range\": %d, "
@@ -138,11 +152,10 @@ private:
         if (order == "client" || order == "no-client") {
             there_ = order == "client";
             if (client_.port_open() && client_.established) {
-                client_.send(
-                    wire::ClientState{state(), there_ ? hello().codecs : std::vector<wire::CodecCapability>{}});
+                send_client_state();
                 for (const wire::StreamOpen &open : client_.opens)
                     if (!closed(open.stream))
-                        client_.send(wire::StreamState{open.stream, state()});
+                        send_state(open.stream);
             }
         } else if (order == "key") {
             for (const wire::StreamOpen &open : client_.opens)
@@ -165,9 +178,10 @@ private:
         return false;
     }
 
+    bool relay_;
     UniqueFd listener_;
     std::string directory_;
-    ModelClient client_{hello()};
+    ModelClient client_;
     std::string orders_;
     bool there_ = true;
     bool ended_ = false;
@@ -180,10 +194,11 @@ private:
 
 int main(int argc, char **argv)
 {
-    if (argc != 3) {
-        std::fputs("usage: model-agent SOCKET DIRECTORY\n", stderr);
+    bool client = argc == 4 && std::strcmp(argv[1], "--client") == 0;
+    if (argc != 3 && !client) {
+        std::fputs("usage: model-agent [--client] SOCKET DIRECTORY\n", stderr);
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
-    return Agent(argv[1], argv[2]).run();
+    return Agent(argv[argc - 2], argv[argc - 1], !client).run();
 }

@@ -64,7 +64,7 @@ class Screen:
 
 
 class Desk:
-    def __init__(self, stage, clips, agent, screen):
+    def __init__(self, stage, clips, agent, screen, real):
         self.stage, self.clips = stage, clips
         for program in ("Xvfb", "gst-play-1.0", "gst-launch-1.0"):
             if not shutil.which(program):
@@ -89,7 +89,7 @@ class Desk:
             "GST_DEBUG": os.environ.get("GST_DEBUG", "spiceoverlay*:4"), "XDG_RUNTIME_DIR": str(stage.run_dir),
         }  # fmt: skip
         self.agent = None
-        self.seen, self.mark = [], 0
+        self.seen, self.mark, self.rest = [], 0, ""
         self.colour = None
         if agent:
             self.folder = stage.path("units")
@@ -97,10 +97,18 @@ class Desk:
             self.report = stage.path("events")
             self.report.touch()
             program = stage.build / "tests/gstreamer/model-agent"
-            self.agent = stage.start("agent", [program, socket, self.folder], stdin=subprocess.PIPE, stdout=open(self.report, "ab"))
+            port = stage.path("port") if real else socket
+            self.agent = stage.start("agent", [program, *(["--client"] if real else []), port, self.folder],
+                                     stdin=subprocess.PIPE, stdout=open(self.report, "ab"))  # fmt: skip
             self.file = open(self.report)
             self.wait_event("listening")
-        self.rest = ""
+            if real:
+                program = stage.build / "guest/agentd/spice-overlay-agentd"
+                if not program.exists():
+                    raise Skip("spice-overlay-agentd is not built")
+                self.real = stage.start("real-agent", [program, "--port", port, "--socket", socket,
+                                                       "--sessions", "any", "--verbose"])  # fmt: skip
+                self.wait_event("player")
 
     # ---- the agent
 
@@ -117,8 +125,6 @@ class Desk:
             self.events()
             return next((e for e in self.seen[after:] if e["event"] == name and wanted(e)), None)
 
-        if not hasattr(self, "rest"):
-            self.rest = ""
         return self.wait(found, seconds, f"{name} at the agent")
 
     def order(self, words):
@@ -255,6 +261,7 @@ class Desk:
 
 
 @contextlib.contextmanager
-def desk(build, clips, agent=True, screen="800x600"):
+def desk(build, clips, agent=True, screen="800x600", real=False):
+    """`real`: the real agent, between the player and a model of the client."""
     with staging.Stage(build) as stage:
-        yield Desk(stage, clips, agent, screen)
+        yield Desk(stage, clips, agent, screen, real)
