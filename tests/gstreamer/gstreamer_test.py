@@ -267,6 +267,43 @@ def a_change_of_size_opens_another_stream():
         check(second[0]["key"], "the second stream begins without a key unit")
 
 
+def interlaced_video_is_left_to_the_ordinary_decoder():
+    words = ["-c:v", "mpeg2video", "-flags", "+ildct+ilme", "-top", "1"]
+    with desk(build, clips) as d:
+        d.play(film(clips, seconds=3, encoder=words, suffix="mpg"))
+        the_real_picture_is_seen(d)
+        check(not d.events("open"), f"opened {d.events('open')}")
+
+
+def backwards_it_is_decoded_here():
+    with desk(build, clips) as d:
+        d.play(film(clips))
+        d.redirected()
+        d.wait(lambda: len(d.events("unit")) > 60, 15, "units")
+        d.key("d")
+        the_real_picture_is_seen(d, 5)
+        d.key("d")
+        d.wait(d.flat, 5, "the placeholder of what is played forwards again")
+
+
+def a_placeholder_that_is_not_found_gives_way_to_the_picture():
+    with desk(build, clips) as d:
+        d.start_pipeline("filesrc", f"location={film(clips)}", "!", "qtdemux", "!", "h264parse", "!", "spiceoverlaydec", "search-timeout=800", "!",
+                         "videoconvert", "!", "videobalance", "brightness=0.2", "!", "videoconvert", "!", "ximagesink")  # fmt: skip
+        d.wait_event("open")
+        d.wait(lambda: "not found on the screen" in d.player.log(), 10, "the search to end")
+        seen = d.screen.pixel(160, 120)
+        d.wait(lambda: d.screen.pixel(160, 120) != seen, 3, "pictures that change")
+
+
+def a_player_can_be_kept_from_it():
+    with desk(build, clips) as d:
+        d.environment["GST_PLUGIN_FEATURE_RANK"] = "spiceoverlaydec:NONE"
+        d.play(film(clips))
+        the_real_picture_is_seen(d)
+        check(not d.events("player"), "the agent was asked")
+
+
 def thumbnails_and_transcoders_get_the_real_pictures():
     with desk(build, clips) as d:
         for sink in ("videoconvert ! video/x-raw,format=GRAY8 ! filesink location={}",
@@ -398,6 +435,10 @@ CASES = [
     at_double_speed_the_units_come_twice_as_fast,
     clients_that_come_and_go_while_one_seeks_and_pauses_do_no_harm,
     a_change_of_size_opens_another_stream,
+    interlaced_video_is_left_to_the_ordinary_decoder,
+    backwards_it_is_decoded_here,
+    a_placeholder_that_is_not_found_gives_way_to_the_picture,
+    a_player_can_be_kept_from_it,
     thumbnails_and_transcoders_get_the_real_pictures,
     every_codec_arrives_as_its_decoder_needs_it,
     other_codecs_are_decoded_here_when_the_client_goes,
