@@ -313,8 +313,8 @@ def thumbnails_and_transcoders_get_the_real_pictures():
             check(run.returncode == 0, run.stderr)
             data = out.read_bytes()
             if "GRAY8" in sink:
-                levels = {data[n * 320 * 240 + 1000] for n in range(len(data) // (320 * 240))}
-                check(len(levels) > 40, f"the pictures have {len(levels)} shades")
+                levels = {data[n * 320 * 240 + 1000] for n in range(50)}
+                check(len(levels) > 45, f"the first 50 pictures have {len(levels)} shades")
 
 
 def every_codec_arrives_as_its_decoder_needs_it():
