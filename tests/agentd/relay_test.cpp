@@ -88,10 +88,10 @@ TEST_F(RelayTest, burst_that_waits_for_credit_loses_nothing)
     one->group(1, 19);
     client_comes();
     from_client(wire::StreamAccept{opens[0].stream});
-    for (std::uint32_t credits = 2; units.size() < 20; credits += 2) {
+    for (std::uint32_t credits = 5; units.size() < 20; credits += 5) { // while the client's decoder starts
         ASSERT_LT(credits, 30u);
         credit(opens[0].stream, 1u << 30, credits);
-        pass(100 * kMs);
+        pass(400 * kMs);
     }
     for (std::uint32_t i = 0; i < 20; i++) {
         EXPECT_EQ(units[i].data[0], i);
