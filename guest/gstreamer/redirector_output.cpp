@@ -70,6 +70,8 @@ void Redirector::await_link()
     if (found != not_displayed_)
         GST_INFO_OBJECT(element_, "downstream: %s", found.empty() ? "a sink that shows pictures" : found.c_str());
     not_displayed_ = std::move(found);
+    if (inner())
+        gst_pad_check_reconfigure(src_); // the decoder has been told of it
 }
 
 std::string Redirector::why_local()

@@ -216,7 +216,7 @@ def at_double_speed_the_units_come_twice_as_fast():
 
 
 def clients_that_come_and_go_while_one_seeks_and_pauses_do_no_harm():
-    chance = random.Random(11)
+    chance = random.Random(7)
     with desk(build, clips) as d:
         d.play(film(clips, seconds=20))
         d.redirected()
@@ -240,6 +240,11 @@ def clients_that_come_and_go_while_one_seeks_and_pauses_do_no_harm():
         d.order("client")
         d.wait(d.flat, 5, "the placeholder")
         check(not d.events("error"), f"the agent saw {d.events('error')}")
+        d.key(" ")
+        d.wait(lambda: "Paused" in d.player.tail(1), 5, "a pause")
+        d.order("no-client")  # and in the midst of what that sets off, the end
+        d.key("q")
+        check(d.player.wait(10) == 0, "the player did not end well")
 
 
 def a_change_of_size_opens_another_stream():
@@ -405,19 +410,19 @@ def a_live_source_is_redirected_and_its_latency_counts():
 
 
 def forwarding_costs_a_fraction_of_decoding():
-    path = film(clips, seconds=6, size="1920x1080", rate=60, encoder=["-c:v", "libx264", "-preset", "ultrafast"], busy=True)
+    path = film(clips, seconds=5, size="1920x1080", rate=60, encoder=["-c:v", "libx264", "-preset", "ultrafast"], busy=True)
     with desk(build, clips, screen="1920x1080") as d:
         d.play(path)
         d.redirected()
-        forwarded = d.cpu_of(3)
+        forwarded = d.cpu_of(2.5)
         d.end_of_film()
     # Timed by the clock but shown to nobody, so that no frame is left out on a busy machine.
     with desk(build, clips, agent=False) as d:
         d.start_pipeline("filesrc", f"location={path}", "!", "qtdemux", "!", "h264parse", "!", "avdec_h264", "!", "fakesink", "sync=true")
         d.wait(lambda: "PLAYING" in d.player.log(), 15, "the pipeline to play")
-        decoded = d.cpu_of(3)
+        decoded = d.cpu_of(2.5)
     ratio = forwarded / decoded
-    print(f"    3 s of 1080p60: {forwarded:.2f} s of CPU forwarded, {decoded:.2f} s decoded: ratio {ratio:.3f}")
+    print(f"    2.5 s of 1080p60: {forwarded:.2f} s of CPU forwarded, {decoded:.2f} s decoded: ratio {ratio:.3f}")
     check(ratio < 0.3, f"forwarding takes {ratio:.2f} of the decoder's time")
 
 
