@@ -17,8 +17,6 @@ namespace {
 constexpr GstClockTime kFlatFrames = 200 * GST_MSECOND;
 /// A long group of pictures is seen to run while it is decoded, so that something is seen soon.
 constexpr std::int64_t kCatchUpStep = 100'000'000;
-/// Sinks leave out what comes late.
-constexpr std::int64_t kAhead = 40'000'000;
 
 } // namespace
 
@@ -209,18 +207,20 @@ GstFlowReturn Redirector::decoded(GstBuffer *buffer)
 GstFlowReturn Redirector::show_late(GstBuffer *buffer)
 {
     last_shown_ = monotonic_now();
-    std::int64_t now = wanted_now();
-    GstClockTime at = GST_BUFFER_PTS(buffer);
-    if (now != INT64_MIN) {
-        bool moves = forwarder_.now().has_value();
-        at = gst_segment_position_from_running_time(
-            &segment_, GST_FORMAT_TIME, static_cast<guint64>(std::max<std::int64_t>(now + (moves ? kAhead : 0), 0)));
-        if (!GST_CLOCK_TIME_IS_VALID(at))
-            at = GST_BUFFER_PTS(buffer);
+    buffer = gst_buffer_make_writable(buffer);
+    GST_BUFFER_DTS(buffer) = GST_CLOCK_TIME_NONE;
+    if (forwarder_.now()) {
+        GST_BUFFER_PTS(buffer) = GST_CLOCK_TIME_NONE; // sinks leave out what is late, and show at once what has no time
+        return output(buffer);
     }
+    GstClockTime at = GST_CLOCK_TIME_NONE;
+    if (paused_at_ != INT64_MIN)
+        at = gst_segment_position_from_running_time(&segment_, GST_FORMAT_TIME,
+                                                    static_cast<guint64>(std::max<std::int64_t>(paused_at_, 0)));
+    if (!GST_CLOCK_TIME_IS_VALID(at))
+        at = GST_BUFFER_PTS(buffer);
     if (GST_CLOCK_TIME_IS_VALID(last_out_))
         at = std::max(at, last_out_ + 1);
-    buffer = gst_buffer_make_writable(buffer);
     GST_BUFFER_PTS(buffer) = at;
     return output(buffer);
 }

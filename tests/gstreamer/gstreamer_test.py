@@ -24,6 +24,11 @@ build = clips = None
 PLAYBINS = {"playbin": [], "playbin3": ["--use-playbin3"]}
 
 
+def large_film():
+    """1080p60 in one group of pictures."""
+    return film(clips, seconds=9, size="1920x1080", rate=60, encoder=["-c:v", "libx264", "-preset", "ultrafast"], busy=True, keys=600)
+
+
 def the_real_picture_is_seen(d, seconds=15):
     d.wait(lambda: d.frame() is not None, seconds, "no picture of the film")
 
@@ -92,6 +97,23 @@ def a_lost_client_is_seen_for_less_than_half_a_second():
             d.wait(d.flat, 2, "the placeholder of a client that has returned")
             d.must_stay_flat(0.5)
             check(at > lost, "")
+
+
+def a_long_group_of_pictures_is_seen_to_be_caught_up_with():
+    with desk(build, clips, screen="1920x1080") as d:
+        d.play(large_film())
+        d.redirected()
+        d.wait(lambda: len(d.events("unit")) > 330, 20, "units")
+        check(sum(e["key"] for e in d.events("unit")) == 1, "the film has several groups")
+        lost = d.order("no-client")
+        d.wait(lambda: not d.flat(), 3, "a picture")
+        gap = time.monotonic() - lost
+        print(f"    a picture after {gap * 1000:.0f} ms")
+        check(gap < 0.5, f"the placeholder was seen for {gap * 1000:.0f} ms")
+        seen = set()
+        grid = [(x, y) for x in range(20, 1900, 60) for y in range(20, 1000, 60)]
+        d.wait(lambda: seen.add(tuple(d.screen.pixel(*at) for at in grid)) or len(seen) > 10, 3, "pictures that change")
+        check(not d.flat(), "the placeholder is back")
 
 
 def behind_the_real_agent_the_client_may_go_and_return():
@@ -410,12 +432,11 @@ def a_live_source_is_redirected_and_its_latency_counts():
 
 
 def forwarding_costs_a_fraction_of_decoding():
-    path = film(clips, seconds=5, size="1920x1080", rate=60, encoder=["-c:v", "libx264", "-preset", "ultrafast"], busy=True)
+    path = large_film()
     with desk(build, clips, screen="1920x1080") as d:
         d.play(path)
         d.redirected()
         forwarded = d.cpu_of(2.5)
-        d.end_of_film()
     # Timed by the clock but shown to nobody, so that no frame is left out on a busy machine.
     with desk(build, clips, agent=False) as d:
         d.start_pipeline("filesrc", f"location={path}", "!", "qtdemux", "!", "h264parse", "!", "avdec_h264", "!", "fakesink", "sync=true")
@@ -433,6 +454,7 @@ CASES = [
     without_a_client_the_ordinary_decoder_plays,
     a_lost_client_is_seen_for_less_than_half_a_second,
     a_client_lost_in_a_pause_leaves_the_picture_that_was_seen,
+    a_long_group_of_pictures_is_seen_to_be_caught_up_with,
     behind_the_real_agent_the_client_may_go_and_return,
     parole_redirects_as_it_is,
     a_seek_begins_an_epoch_with_a_key_unit,

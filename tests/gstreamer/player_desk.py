@@ -23,15 +23,15 @@ def has_encoder(name):
     return f" {name} " in subprocess.run(["ffmpeg", "-v", "error", "-encoders"], capture_output=True, text=True).stdout
 
 
-def film(clips, seconds=8, size="320x240", rate=25, suffix="mp4", encoder=("-c:v", "libx264", "-preset", "veryfast", "-bf", "2"), busy=False):
+def film(clips, seconds=8, size="320x240", rate=25, suffix="mp4", encoder=("-c:v", "libx264", "-preset", "veryfast", "-bf", "2"), busy=False, keys=KEYS):
     """Every picture has a shade of its own, so that one pixel tells which it is."""
     if not shutil.which("ffmpeg") or not has_encoder(encoder[1]):
         raise Skip(f"ffmpeg with {encoder[1]} is not installed")
-    path = clips / f"film-{seconds}-{size}-{rate}-{'-'.join(word.strip('-+') for word in encoder)}{'-busy' if busy else ''}.{suffix}"
+    path = clips / f"film-{seconds}-{size}-{rate}-{'-'.join(word.strip('-+') for word in encoder)}{'-busy' if busy else ''}-{keys}.{suffix}"
     if not path.exists():
         source = f"testsrc2=s={size}:r={rate}:d={seconds}" if busy else (
             f"color=s={size}:r={rate}:d={seconds},geq=lum='32+2*mod(N\\,{FRAMES})':cb=128:cr=128")  # fmt: skip
-        subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i", source, *encoder, "-g", str(KEYS), "-pix_fmt", "yuv420p",
+        subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i", source, *encoder, "-g", str(keys), "-pix_fmt", "yuv420p",
                         path], check=True)  # fmt: skip
     return path
 
