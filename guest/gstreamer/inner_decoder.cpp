@@ -51,7 +51,7 @@ void InnerDecoder::load(GstCaps *caps)
     gst_plugin_feature_list_free(factories);
 }
 
-Result<std::unique_ptr<InnerDecoder>> InnerDecoder::make(GstBin *bin, GstCaps *caps, Output output)
+Result<std::unique_ptr<InnerDecoder>> InnerDecoder::make(GstBin *bin, GstCaps *caps, const Output &output)
 {
     std::unique_ptr<InnerDecoder> found;
     GList *factories = candidates(caps);

@@ -27,7 +27,7 @@ public:
     static void load(GstCaps *caps);
 
     /// The best decoder for `caps` that starts.
-    [[nodiscard]] static Result<std::unique_ptr<InnerDecoder>> make(GstBin *bin, GstCaps *caps, Output output);
+    [[nodiscard]] static Result<std::unique_ptr<InnerDecoder>> make(GstBin *bin, GstCaps *caps, const Output &output);
     ~InnerDecoder();
     InnerDecoder(const InnerDecoder &) = delete;
 

@@ -139,7 +139,7 @@ GstFlowReturn Redirector::go_local()
         return true;
     };
     output.upstream_event = [this](GstEvent *event) { return gst_pad_push_event(sink_, event); };
-    auto made = InnerDecoder::make(element_, caps_, std::move(output));
+    auto made = InnerDecoder::make(element_, caps_, output);
     if (!made) {
         GST_ELEMENT_ERROR(element_, STREAM, CODEC_NOT_FOUND, ("%s", made.error().message.c_str()), (nullptr));
         return GST_FLOW_ERROR;

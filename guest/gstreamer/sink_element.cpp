@@ -113,7 +113,7 @@ gboolean set_caps(GstBaseSink *sink, GstCaps *caps)
                           ("caps %" GST_PTR_FORMAT, static_cast<void *>(caps)));
         return FALSE;
     }
-    if (stream.region_text.size()) {
+    if (!stream.region_text.empty()) {
         spice_overlay_rect rect{};
         char rest;
         if (std::sscanf(stream.region_text.c_str(), "%d,%d,%u,%u%c", &rect.x, &rect.y, &rect.width, &rect.height, &rest)
