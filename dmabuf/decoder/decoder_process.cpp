@@ -23,8 +23,8 @@ namespace spice_overlay {
 namespace {
 
 constexpr std::size_t kUnitsKept = 4u << 20; ///< bytes; pages beyond are given back when no unit is left
-constexpr unsigned kBatch = 16;              ///< messages read by one system call
-constexpr unsigned kBatchesPerDispatch = 4;  ///< then the caller's other work has its turn
+constexpr unsigned kBatch = 4;               ///< messages read by one system call
+constexpr unsigned kBatchesPerDispatch = 16; ///< then the caller's other work has its turn
 /// Slots on their way back of which a decoder at work is told before a unit follows. Below the least
 /// ipc::max_held(), at which it waits for them.
 constexpr int kReleaseBatch = 2;
