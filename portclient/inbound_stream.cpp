@@ -156,14 +156,15 @@ std::uint64_t InboundStream::window() const
     return std::max(kMinWindow, std::min(rate, kMaxBitRate) / 8 / 4);
 }
 
-std::optional<wire::Credit> InboundStream::credit()
+std::optional<wire::Credit> InboundStream::credit(bool anyway)
 {
     std::uint64_t bytes = std::max(granted_bytes_, received_ + window());
     std::uint32_t units = std::max(granted_units_, done_ + dropped_ + kUnitWindow);
-    bool many_bytes = bytes - granted_bytes_ >= window() / 4;
+    bool many_bytes = bytes - granted_bytes_ >= window() / 2;
     bool many_units = units - granted_units_ >= kUnitWindow / 2;
     bool starving = granted_units_ - begun_ <= 1 && units > granted_units_;
-    if (!many_bytes && !many_units && !starving)
+    bool any = bytes > granted_bytes_ || units > granted_units_;
+    if (!many_bytes && !many_units && !starving && !(anyway && any))
         return std::nullopt;
     granted_bytes_ = bytes;
     granted_units_ = units;

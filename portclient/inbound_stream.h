@@ -16,7 +16,7 @@ class InboundStream {
 public:
     static constexpr std::uint64_t kMinWindow = 256 * 1024;     ///< bytes
     static constexpr std::uint64_t kMaxBitRate = 100'000'000;   ///< bits per second, for the window
-    static constexpr std::uint32_t kUnitWindow = 8;             ///< access units
+    static constexpr std::uint32_t kUnitWindow = 16;            ///< access units
 
     /// Memory for units that come in parts, shared by all streams of a session.
     struct Budget {
@@ -55,8 +55,8 @@ public:
 
     void done(std::uint32_t units); ///< the decoder is through with so many
 
-    /// The CREDIT to send now, if the guest has to hear one.
-    [[nodiscard]] std::optional<wire::Credit> credit();
+    /// The CREDIT to send now, if the guest has to hear one. `anyway`: something is sent now, so that one may go with it.
+    [[nodiscard]] std::optional<wire::Credit> credit(bool anyway = false);
 
     [[nodiscard]] const wire::StreamOpen &open() const { return open_; }
     [[nodiscard]] std::uint32_t epoch() const { return epoch_; }

@@ -173,6 +173,7 @@ std::int64_t Session::tick(std::int64_t now)
             feedback.decode_us = static_cast<std::uint32_t>(
                 std::min<std::uint64_t>(entry->decode_ns / entry->decode_count / 1000, UINT32_MAX));
         send(feedback);
+        grant(id, true);
         entry->decode_ns = entry->decode_count = 0;
         entry->feedback_due = false;
         entry->last_feedback = now;
@@ -382,12 +383,12 @@ void Session::take(std::uint32_t stream, const InboundStream::Received &received
 }
 
 // Credit is given as each unit is taken, not once per feed(), so that it does not matter how the bytes are cut.
-void Session::grant(std::uint32_t stream)
+void Session::grant(std::uint32_t stream, bool anyway)
 {
     Entry *entry = find(stream);
     if (!entry)
         return;
-    if (auto credit = entry->stream.credit())
+    if (auto credit = entry->stream.credit(anyway))
         send(*credit);
     counters_.max_in_flight = std::max(counters_.max_in_flight, entry->stream.in_flight());
 }

@@ -122,7 +122,7 @@ private:
     }
     [[nodiscard]] wire::Reason refuse(const wire::StreamOpen &open) const;
     void take(std::uint32_t stream, const InboundStream::Received &received);
-    void grant(std::uint32_t stream);
+    void grant(std::uint32_t stream, bool anyway = false);
     void pass(Entry &entry, const wire::Geometry &geometry);
 
     Entry *find(std::uint32_t stream);

@@ -186,7 +186,7 @@ TEST(Credit, in_flight_stays_within_a_quarter_second_or_256_kib_and_the_stream_i
         Result r = simulation.run(5000);
         EXPECT_LE(r.max_in_flight, model.bound);
         EXPECT_LE(simulation.bench().session.counters().max_in_flight, model.bound);
-        EXPECT_LE(r.max_queued, 8u);
+        EXPECT_LE(r.max_queued, 16u);
         EXPECT_GE(static_cast<double>(r.received) * 8 / 5, model.min_rate);
         EXPECT_LE(r.credits, 2 + r.units / (r.stalled_ms > 0 ? 1 : 2) + r.received / (kFloor / 4)) << "few messages";
         RecordProperty(model.name,
@@ -208,11 +208,11 @@ TEST_F(SessionTest, guest_that_begins_one_unit_more_than_its_credit_loses_the_st
 {
     open(1);
     open(2);
-    EXPECT_EQ(bench.sent<wire::Credit>().front(), (wire::Credit{1, 256 * 1024, 8}));
-    for (std::uint32_t serial = 0; serial < 8; ++serial)
+    EXPECT_EQ(bench.sent<wire::Credit>().front(), (wire::Credit{1, 256 * 1024, 16}));
+    for (std::uint32_t serial = 0; serial < 16; ++serial)
         bench.unit(1, serial, 10);
     bench.take_events();
-    bench.unit(1, 8, 10);
+    bench.unit(1, 16, 10);
     EXPECT_EQ(bench.take_events(), std::vector{closed(1, wire::Reason::kProtocolError)});
     bench.unit(2, 0);
     EXPECT_EQ(bench.take_events().size(), 1u);
@@ -224,11 +224,11 @@ TEST_F(SessionTest, answering_for_more_units_than_came_gives_no_more_credit)
     bench.unit(1, 0);
     bench.session.units_done(1, 1000, bench.now);
     bench.session.units_done(1, UINT32_MAX, bench.now);
-    for (std::uint32_t serial = 1; serial <= 8; ++serial)
+    for (std::uint32_t serial = 1; serial <= 16; ++serial)
         bench.unit(1, serial);
-    EXPECT_EQ(bench.session.counters().protocol_errors, 0u) << "1 done and 8 more";
-    EXPECT_EQ(bench.sent<wire::Credit>().back().units, 9u);
-    bench.unit(1, 9);
+    EXPECT_EQ(bench.session.counters().protocol_errors, 0u) << "1 done and 16 more";
+    EXPECT_EQ(bench.sent<wire::Credit>().back().units, 17u);
+    bench.unit(1, 17);
     EXPECT_EQ(bench.session.counters().protocol_errors, 1u);
 }
 

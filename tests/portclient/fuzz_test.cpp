@@ -36,7 +36,7 @@ public:
         EXPECT_EQ(unit.epoch, live[unit.stream].epoch);
         EXPECT_EQ(unit.data.size(), unit.total_size);
         EXPECT_LE(unit.data.size(), wire::kMaxAccessUnit);
-        EXPECT_LE(++live[unit.stream].queued, 8u);
+        EXPECT_LE(++live[unit.stream].queued, 16u);
         ++units;
         switch (++turn % 8) {
         case 0: session->need_key(unit.stream); break;

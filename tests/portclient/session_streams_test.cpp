@@ -352,14 +352,14 @@ TEST_F(SessionTest, unit_of_an_old_epoch_is_dropped_but_its_credit_comes_back)
     bench.from_guest(wire::PlayState{1, 1});
     bench.take_events();
     bench.sent<wire::Credit>();
-    for (std::uint32_t i = 1; i < 8; ++i)
+    for (std::uint32_t i = 1; i < 16; ++i)
         bench.unit(1, i, 100, 0, 0);
     EXPECT_TRUE(bench.take_events().empty());
-    EXPECT_EQ(bench.session.counters().stale_units, 7u);
+    EXPECT_EQ(bench.session.counters().stale_units, 15u);
     auto credits = bench.sent<wire::Credit>();
     ASSERT_FALSE(credits.empty());
-    EXPECT_GE(credits.back().units, 8u + 4u);
-    bench.unit(1, 8, 100, wire::kKey, 1);
+    EXPECT_GE(credits.back().units, 16u + 8u);
+    bench.unit(1, 16, 100, wire::kKey, 1);
     EXPECT_EQ(bench.take_events().size(), 1u);
 }
 

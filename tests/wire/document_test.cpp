@@ -73,7 +73,7 @@ TEST(Document, worked_example_is_what_the_encoder_writes)
         {"geometry", encoded(geometry)},
         {"open", encoded(open)},
         {"accept", encoded(StreamAccept{1})},
-        {"credit", encoded(Credit{1, 256 * 1024, 8})},
+        {"credit", encoded(Credit{1, 256 * 1024, 16})},
         {"unit", first},
         {"short-unit", second},
         {"need-key", encoded(NeedKey{1})},
