@@ -46,7 +46,7 @@ private:
 struct Statistics {
     std::uint64_t frames_decoded = 0;
     std::uint64_t frames_committed = 0;
-    std::uint64_t frames_presented = 0;
+    std::uint64_t frames_presented = 0;    ///< the compositor has drawn them
     std::uint64_t frames_dropped_late = 0; ///< a newer frame was due
     std::uint64_t frames_while_hidden = 0; ///< replaced while no part of the video was visible
     std::uint64_t geometry_transactions = 0; ///< commits that changed where videos are
@@ -55,9 +55,9 @@ struct Statistics {
     std::uint64_t placed_above = 0; ///< transactions that left a video there
     std::uint64_t placed_below = 0;
     std::uint64_t placed_hidden = 0;
-    std::string transport; ///< of the newest frame, "wl_shm/YU12"
+    std::string transport; ///< of the newest frame buffer, "wl_shm/YU12"
     DurationHistogram receipt_to_commit;
-    DurationHistogram receipt_to_presentation;
+    DurationHistogram receipt_to_presentation; ///< of a sample
     DurationHistogram decode;
 };
 

@@ -3,9 +3,10 @@
 
 #include "portclient/connection.h"
 
-#include <glib-unix.h>
+#include <sys/eventfd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 
 namespace spice_overlay {
@@ -23,6 +24,15 @@ std::string find_decoder()
             return built;
     }
     return DECODER_INSTALLED;
+}
+
+int termination_fd = -1; ///< for the signal handler
+
+void on_termination(int)
+{
+    int kept = errno;
+    eventfd_write(termination_fd, 1);
+    errno = kept;
 }
 
 } // namespace
@@ -68,15 +78,11 @@ struct ViewerSignals {
         self(data)->write_statistics(false);
         return G_SOURCE_CONTINUE;
     }
-    static gboolean terminated(gpointer data)
-    {
-        self(data)->finish(0);
-        return G_SOURCE_CONTINUE;
-    }
 };
 
 Viewer::~Viewer()
 {
+    termination_fd = -1;
     if (statistics_timer_)
         g_source_remove(statistics_timer_);
     signals_.clear();
@@ -132,8 +138,7 @@ Status Viewer::start()
     gtk_event_controller_set_propagation_phase(keys, GTK_PHASE_CAPTURE);
     signals_.emplace_back(keys, "key-pressed", G_CALLBACK(ViewerSignals::shortcut), this);
     gtk_widget_add_controller(GTK_WIDGET(window_), keys);
-    g_unix_signal_add(SIGTERM, ViewerSignals::terminated, this);
-    g_unix_signal_add(SIGINT, ViewerSignals::terminated, this);
+    watch_termination();
 
     if (options_.audio)
         spice_audio_get(session_, nullptr);
@@ -144,6 +149,24 @@ Status Viewer::start()
     gtk_window_present(window_);
     gtk_widget_grab_focus(display);
     return Success{};
+}
+
+// Not g_unix_signal_add(): a source for each signal, which every iteration of the main loop asks whether it has come.
+void Viewer::watch_termination()
+{
+    termination_ = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    termination_fd = termination_.get();
+    termination_watch_.emplace(termination_.get(), [this] {
+        eventfd_t count;
+        eventfd_read(termination_.get(), &count);
+        finish(0);
+        return_to_glib();
+    });
+    struct sigaction action = {};
+    action.sa_handler = on_termination;
+    action.sa_flags = SA_RESTART;
+    sigaction(SIGTERM, &action, nullptr);
+    sigaction(SIGINT, &action, nullptr);
 }
 
 int Viewer::run()

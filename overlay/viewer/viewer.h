@@ -4,6 +4,7 @@
 #include "options.h"
 #include "overlay/widget/display.h"
 #include "overlay/widget/glib_sources.h"
+#include "portclient/base/unique_fd.h"
 
 #include <gtk/gtk.h>
 #include <spice-client.h>
@@ -11,6 +12,7 @@
 #include <cstdio>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace spice_overlay {
@@ -31,6 +33,7 @@ private:
     void finish(int exit_code, const std::string &message = {});
     void channel_event(SpiceChannel *channel, SpiceChannelEvent event);
     void toggle_fullscreen();
+    void watch_termination();
     void write_statistics(bool final);
 
     ViewerOptions options_;
@@ -46,6 +49,8 @@ private:
     bool connected_ = false;
     bool finished_ = false;
     std::list<SignalConnection> signals_;
+    UniqueFd termination_; ///< readable after SIGTERM or SIGINT
+    std::optional<FdWatch> termination_watch_;
 };
 
 } // namespace spice_overlay

@@ -62,7 +62,6 @@ private:
     bool resize_guest_;
     Statistics statistics_;
     std::unique_ptr<WaylandConnection> connection_;
-    CheckSource events_;
     MainTimer update_timer_;
     Screen screen_;
     GuestDesktop desktop_;
@@ -96,7 +95,6 @@ namespace {
 DisplayCore::DisplayCore(SpiceOverlayDisplay *widget, SpiceSession *session, const SpiceOverlayDisplayOptions &options,
                          std::vector<wire::CodecCapability> codecs, std::unique_ptr<WaylandConnection> connection)
     : widget_(widget), session_(session), resize_guest_(options.resize_guest), connection_(std::move(connection)),
-      events_([this] { return connection_->has_events(); }, [this] { connection_->dispatch(); }),
       update_timer_([this] { update(); }), screen_(statistics_),
       desktop_(
           session, GTK_WIDGET(widget), screen_, [this] { screen_changed(); },
@@ -117,7 +115,11 @@ DisplayCore::DisplayCore(SpiceOverlayDisplay *widget, SpiceSession *session, con
     Redirection::Config config{options.decoder_program, std::move(codecs), std::int64_t{options.target_delay_ms} * 1'000'000};
     redirection_ = std::make_unique<Redirection>(
         config, screen_, *connection_, statistics_,
-        [this](std::span<const std::uint8_t> bytes) { port_->write(bytes); }, [this] { screen_changed(); });
+        [this](std::span<const std::uint8_t> bytes) {
+            port_->write(bytes);
+            return_to_glib();
+        },
+        [this] { screen_changed(); });
     port_ = std::make_unique<PortChannel>(session, port_name_of(options), static_cast<PortChannel::Listener &>(*this));
 }
 

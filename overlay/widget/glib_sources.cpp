@@ -1,113 +1,146 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "glib_sources.h"
 
-#include <glib-unix.h>
-
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 namespace spice_overlay {
 
-struct MainTimer::Source {
-    GSource base;
-    std::int64_t at; ///< us of CLOCK_MONOTONIC; negative: never
-    std::function<void()> *callback;
+/// The timers and watches, and GLib's poll function while there are any.
+struct PollHook {
+    GPollFunc previous = nullptr;
+    std::vector<MainTimer *> timers;
+    std::vector<FdWatch *> watches;
+    bool leave = false;
+    std::vector<GPollFD> fds;        ///< of one poll
+    std::vector<FdWatch *> watching; ///< the watches among them
 
-    static Source *of(GSource *source) { return reinterpret_cast<Source *>(source); }
+    static PollHook &get()
+    {
+        static PollHook hook;
+        return hook;
+    }
 
-    static gboolean prepare(GSource *source, int *timeout)
+    template <typename T>
+    void add(std::vector<T *> &list, T *item)
     {
-        *timeout = -1;
-        std::int64_t at = of(source)->at;
-        if (at < 0)
-            return FALSE;
-        std::int64_t left = at - g_source_get_time(source);
-        if (left > 0)
-            *timeout = static_cast<int>(std::min<std::int64_t>((left + 999) / 1000, G_MAXINT));
-        return left <= 0;
+        if (timers.empty() && watches.empty() && !previous) {
+            previous = g_main_context_get_poll_func(nullptr);
+            g_main_context_set_poll_func(nullptr, poll);
+        }
+        list.push_back(item);
     }
-    static gboolean check(GSource *source) { return of(source)->at >= 0 && of(source)->at <= g_source_get_time(source); }
-    static gboolean dispatch(GSource *source, GSourceFunc, gpointer)
+
+    template <typename T>
+    void remove(std::vector<T *> &list, T *item)
     {
-        of(source)->at = -1;
-        (*of(source)->callback)();
-        return G_SOURCE_CONTINUE;
+        std::erase(list, item);
+        // Somebody who came later may call us from his own function: then it stays.
+        if (timers.empty() && watches.empty() && g_main_context_get_poll_func(nullptr) == poll)
+            g_main_context_set_poll_func(nullptr, std::exchange(previous, nullptr));
     }
-    static void finalize(GSource *source) { delete of(source)->callback; }
+
+    /// The timer that is due first; null: none is set.
+    [[nodiscard]] MainTimer *first() const
+    {
+        MainTimer *first = nullptr;
+        for (MainTimer *timer : timers)
+            if (timer->at_ >= 0 && (!first || timer->at_ < first->at_))
+                first = timer;
+        return first;
+    }
+
+    // A callback may set timers, make and destroy them; one that is due at once again has its turn after the next poll.
+    void run_timers(std::int64_t now)
+    {
+        for (std::size_t turns = timers.size(); turns > 0; --turns) {
+            MainTimer *timer = first();
+            if (!timer || timer->at_ > now)
+                break;
+            timer->at_ = -1;
+            timer->callback_();
+        }
+    }
+
+    /// Calls the watches whose descriptors, from `polled` on, are ready.
+    void run_watches(const GPollFD *polled)
+    {
+        for (std::size_t i = 0; i < watching.size(); ++i) {
+            if (!polled[i].revents || std::find(watches.begin(), watches.end(), watching[i]) == watches.end())
+                continue;
+            auto call = watching[i]->callback_; // the watch may go while it runs
+            call();
+        }
+    }
+
+    /// ms to `end`, or to the first timer when that is sooner; negative: for ever.
+    [[nodiscard]] int wait(std::int64_t now, std::int64_t end) const
+    {
+        if (MainTimer *timer = first(); timer && (end < 0 || timer->at_ < end))
+            end = timer->at_;
+        if (end < 0)
+            return -1;
+        std::int64_t left = std::max<std::int64_t>(end - now, 0);
+        return static_cast<int>(std::min<std::int64_t>((left + 999'999) / 1'000'000, G_MAXINT));
+    }
+
+    static int poll(GPollFD *glib_fds, unsigned count, int timeout)
+    {
+        PollHook &hook = get();
+        const GPollFunc previous = hook.previous; // a callback may destroy the last of us
+        hook.leave = false;
+        std::int64_t now = monotonic_now();
+        const std::int64_t end = timeout < 0 ? -1 : now + std::int64_t{timeout} * 1'000'000;
+        for (;;) {
+            hook.run_timers(now);
+            hook.watching = hook.watches;
+            hook.fds.resize(count + hook.watching.size());
+            GPollFD *own = std::copy(glib_fds, glib_fds + count, hook.fds.data());
+            for (std::size_t i = 0; i < hook.watching.size(); ++i)
+                own[i] = {hook.watching[i]->fd_, G_IO_IN | G_IO_HUP | G_IO_ERR, 0};
+            int ready = previous(hook.fds.data(), static_cast<unsigned>(hook.fds.size()),
+                                 hook.leave || timeout == 0 ? 0 : hook.wait(now, end));
+            if (ready < 0)
+                return ready;
+            std::copy(hook.fds.data(), own, glib_fds);
+            if (ready > 0) {
+                ready -= static_cast<int>(
+                    std::count_if(own, own + hook.watching.size(), [](const GPollFD &fd) { return fd.revents != 0; }));
+                hook.run_watches(own);
+            }
+            if (ready || hook.leave || timeout == 0)
+                return ready;
+            now = monotonic_now();
+            if (end >= 0 && now >= end)
+                return 0;
+        }
+    }
 };
 
-MainTimer::MainTimer(std::function<void()> callback)
+MainTimer::MainTimer(std::function<void()> callback) : callback_(std::move(callback))
 {
-    static GSourceFuncs funcs = {Source::prepare, Source::check, Source::dispatch, Source::finalize, nullptr, nullptr};
-    source_ = reinterpret_cast<Source *>(g_source_new(&funcs, sizeof(Source)));
-    source_->at = -1;
-    source_->callback = new std::function<void()>(std::move(callback));
-    g_source_attach(&source_->base, nullptr);
+    PollHook::get().add(PollHook::get().timers, this);
 }
 
 MainTimer::~MainTimer()
 {
-    g_source_destroy(&source_->base);
-    g_source_unref(&source_->base);
+    PollHook::get().remove(PollHook::get().timers, this);
 }
 
-// Not g_source_set_ready_time(): that wakes the main loop once more, each time.
-void MainTimer::set(std::int64_t at)
+FdWatch::FdWatch(int fd, std::function<void()> callback) : fd_(fd), callback_(std::move(callback))
 {
-    // GLib keeps time in whole microseconds: rounded up, so that what was waited for is due when the callback runs.
-    source_->at = at < 0 ? -1 : (at + 999) / 1000;
-}
-
-FdWatch::FdWatch(int fd, std::function<void()> callback)
-{
-    auto *heap = new std::function<void()>(std::move(callback));
-    id_ = g_unix_fd_add_full(
-        G_PRIORITY_DEFAULT, fd, static_cast<GIOCondition>(G_IO_IN | G_IO_HUP | G_IO_ERR),
-        [](int, GIOCondition, gpointer data) -> gboolean {
-            auto call = *static_cast<std::function<void()> *>(data); // the watch may go while it runs
-            call();
-            return G_SOURCE_CONTINUE;
-        },
-        heap, [](gpointer data) { delete static_cast<std::function<void()> *>(data); });
+    PollHook::get().add(PollHook::get().watches, this);
 }
 
 FdWatch::~FdWatch()
 {
-    g_source_remove(id_);
+    PollHook::get().remove(PollHook::get().watches, this);
 }
 
-struct CheckSource::Source {
-    GSource base;
-    std::function<bool()> *ready;
-    std::function<void()> *dispatch;
-};
-
-CheckSource::CheckSource(std::function<bool()> ready, std::function<void()> dispatch)
+void return_to_glib()
 {
-    auto check = [](GSource *source) -> gboolean { return (*reinterpret_cast<Source *>(source)->ready)(); };
-    static GSourceFuncs funcs = {[](GSource *source, int *timeout) -> gboolean {
-                                     *timeout = -1;
-                                     return (*reinterpret_cast<Source *>(source)->ready)();
-                                 },
-                                 check,
-                                 [](GSource *source, GSourceFunc, gpointer) -> gboolean {
-                                     (*reinterpret_cast<Source *>(source)->dispatch)();
-                                     return G_SOURCE_CONTINUE;
-                                 },
-                                 [](GSource *source) {
-                                     delete reinterpret_cast<Source *>(source)->ready;
-                                     delete reinterpret_cast<Source *>(source)->dispatch;
-                                 },
-                                 nullptr, nullptr};
-    source_ = reinterpret_cast<Source *>(g_source_new(&funcs, sizeof(Source)));
-    source_->ready = new std::function<bool()>(std::move(ready));
-    source_->dispatch = new std::function<void()>(std::move(dispatch));
-    g_source_attach(&source_->base, nullptr);
-}
-
-CheckSource::~CheckSource()
-{
-    g_source_destroy(&source_->base);
-    g_source_unref(&source_->base);
+    PollHook::get().leave = true;
 }
 
 } // namespace spice_overlay

@@ -11,24 +11,31 @@
 
 namespace spice_overlay {
 
-/// A timer of the default main context that costs nothing to set again. Main thread: set() from elsewhere would not wake
-/// the loop. The callback may set it, not destroy it.
+// An iteration of GLib's main loop asks every source twice, and costs as much as showing a frame does; an ordinary source that watches a
+// descriptor wakes the loop once more whenever it is called. So what happens for each frame happens while GLib waits: the timers
+// and watches here are looked after by a poll function of the default main context (g_main_context_set_poll_func()), which
+// returns to GLib when one of GLib's own descriptors or times has come. All of it is in the main thread. There may be iterations
+// of the main loop between two calls, never within one.
+
+/// A timer that costs nothing to set. Main thread.
 class MainTimer {
 public:
+    /// The callback may set and destroy timers and watches, but not destroy this one.
     explicit MainTimer(std::function<void()> callback);
     ~MainTimer();
     MainTimer(const MainTimer &) = delete;
     MainTimer &operator=(const MainTimer &) = delete;
 
-    /// `at`: ns of CLOCK_MONOTONIC; negative: never. A time that has passed fires in the next iteration.
-    void set(std::int64_t at);
+    /// `at`: ns of CLOCK_MONOTONIC; negative: never. A time that has passed fires when the main loop waits next.
+    void set(std::int64_t at) { at_ = at; }
 
 private:
-    struct Source;
-    Source *source_;
+    friend struct PollHook;
+    std::function<void()> callback_;
+    std::int64_t at_ = -1;
 };
 
-/// Calls back whenever a borrowed descriptor is readable or has failed. The callback may destroy the watch.
+/// Calls back whenever a borrowed descriptor is readable or has failed. The callback may destroy the watch. Main thread.
 class FdWatch {
 public:
     FdWatch(int fd, std::function<void()> callback);
@@ -37,21 +44,14 @@ public:
     FdWatch &operator=(const FdWatch &) = delete;
 
 private:
-    unsigned id_;
+    friend struct PollHook;
+    int fd_;
+    std::function<void()> callback_;
 };
 
-/// A source that asks `ready` before and after each poll and calls `dispatch` when it says yes.
-class CheckSource {
-public:
-    CheckSource(std::function<bool()> ready, std::function<void()> dispatch);
-    ~CheckSource();
-    CheckSource(const CheckSource &) = delete;
-    CheckSource &operator=(const CheckSource &) = delete;
-
-private:
-    struct Source;
-    Source *source_;
-};
+/// To be called when the callback of a timer or a watch has given GLib something to do (a source, a task, a redraw): else
+/// GLib notices when it is woken next.
+void return_to_glib();
 
 /// A signal handler that is disconnected with this object. Holds a reference on the instance.
 class SignalConnection {

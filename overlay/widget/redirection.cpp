@@ -144,7 +144,6 @@ void Redirection::frame_committed(const VideoFrame &frame, std::int64_t at)
 
 void Redirection::frame_presented(const VideoFrame &frame, std::int64_t at)
 {
-    ++statistics_.frames_presented;
     if (frame.received)
         statistics_.receipt_to_presentation.add(at - frame.received);
 }

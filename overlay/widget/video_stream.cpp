@@ -79,10 +79,12 @@ void VideoStream::buffer(FrameBuffer buffer)
 {
     std::uint32_t slot = buffer.slot;
     auto made = VideoBuffer::create(*setup_.connection, std::move(buffer));
-    if (made)
+    if (made) {
+        setup_.statistics->transport = "wl_shm/" + fourcc_name((*made)->fourcc());
         buffers_[slot] = std::move(*made);
-    else
+    } else {
         g_warning("stream %u: %s", id(), made.error().message.c_str());
+    }
 }
 
 void VideoStream::frame(const DecodedFrame &decoded)
@@ -109,8 +111,6 @@ void VideoStream::frame(const DecodedFrame &decoded)
     }
     ++setup_.statistics->frames_decoded;
     setup_.statistics->decode.add(decoded.decode_ns);
-    if (setup_.statistics->transport.size() < 7 || setup_.statistics->transport.substr(7) != fourcc_name(buffer->second->fourcc()))
-        setup_.statistics->transport = "wl_shm/" + fourcc_name(buffer->second->fourcc());
     setup_.statistics->frames_dropped_late += queue_.push(std::move(frame));
     owner_.frames_decoded(id(), decoded.decode_ns);
 }

@@ -46,16 +46,17 @@ Result<std::unique_ptr<WaylandConnection>> WaylandConnection::connect(wl_display
     static const wl_shm_listener shm_listener = {ConnectionEvents::shm_format};
     static const wp_presentation_listener presentation_listener = {ConnectionEvents::clock_id};
 
-    std::unique_ptr<WaylandConnection> c(new WaylandConnection(display));
-    c->queue_ = wl_display_create_queue(display);
-    auto *wrapper = static_cast<wl_display *>(wl_proxy_create_wrapper(display));
-    if (!c->queue_ || !wrapper)
+    // Round trips must not handle the events of others: they are made on a queue that lives as long as this function.
+    WaylandPtr<wl_event_queue, wl_event_queue_destroy> queue(wl_display_create_queue(display));
+    WaylandPtr<wl_display, wl_proxy_wrapper_destroy> wrapper(
+        static_cast<wl_display *>(wl_proxy_create_wrapper(display)));
+    if (!queue || !wrapper)
         return Error{"the Wayland display cannot be used: out of memory"};
-    wl_proxy_set_queue(reinterpret_cast<wl_proxy *>(wrapper), c->queue_);
-    c->registry_ = wl_display_get_registry(wrapper);
-    wl_proxy_wrapper_destroy(wrapper);
-    wl_registry_add_listener(c->registry_, &registry_listener, c.get());
-    if (wl_display_roundtrip_queue(display, c->queue_) < 0)
+    wl_proxy_set_queue(reinterpret_cast<wl_proxy *>(wrapper.get()), queue.get());
+    WaylandPtr<wl_registry, wl_registry_destroy> registry(wl_display_get_registry(wrapper.get()));
+    std::unique_ptr<WaylandConnection> c(new WaylandConnection(display));
+    wl_registry_add_listener(registry.get(), &registry_listener, c.get());
+    if (wl_display_roundtrip_queue(display, queue.get()) < 0)
         return Error{"the Wayland compositor does not answer"};
     if (!c->compositor_ || wl_compositor_get_version(c->compositor_) < 4 || !c->subcompositor_ || !c->shm_ ||
         !c->viewporter_)
@@ -64,8 +65,13 @@ Result<std::unique_ptr<WaylandConnection>> WaylandConnection::connect(wl_display
     wl_shm_add_listener(c->shm_, &shm_listener, c.get());
     if (c->presentation_)
         wp_presentation_add_listener(c->presentation_, &presentation_listener, c.get());
-    if (wl_display_roundtrip_queue(display, c->queue_) < 0)
+    if (wl_display_roundtrip_queue(display, queue.get()) < 0)
         return Error{"the Wayland compositor does not answer"};
+    for (void *global :
+         {static_cast<void *>(c->compositor_), static_cast<void *>(c->subcompositor_), static_cast<void *>(c->shm_),
+          static_cast<void *>(c->viewporter_), static_cast<void *>(c->presentation_)})
+        if (global)
+            wl_proxy_set_queue(static_cast<wl_proxy *>(global), nullptr);
     return c;
 }
 
@@ -81,23 +87,6 @@ WaylandConnection::~WaylandConnection()
         wl_subcompositor_destroy(subcompositor_);
     if (compositor_)
         wl_compositor_destroy(compositor_);
-    if (registry_)
-        wl_registry_destroy(registry_);
-    if (queue_)
-        wl_event_queue_destroy(queue_);
-}
-
-void WaylandConnection::dispatch()
-{
-    wl_display_dispatch_queue_pending(display_, queue_);
-}
-
-bool WaylandConnection::has_events() const
-{
-    if (wl_display_prepare_read_queue(display_, queue_) != 0)
-        return true;
-    wl_display_cancel_read(display_);
-    return false;
 }
 
 void WaylandConnection::flush()

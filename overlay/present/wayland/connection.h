@@ -9,9 +9,6 @@
 
 struct wl_compositor;
 struct wl_display;
-struct wl_event_queue;
-struct wl_proxy;
-struct wl_registry;
 struct wl_shm;
 struct wl_subcompositor;
 struct wp_presentation;
@@ -31,20 +28,17 @@ struct WaylandDeleter {
 template <typename T, auto Destroy>
 using WaylandPtr = std::unique_ptr<T, WaylandDeleter<Destroy>>;
 
-/// This project's own globals on somebody else's connection, with an event queue of their own. The display is borrowed and must outlive
-/// this. One thread: the one that calls dispatch(). Nothing blocks but connect(), which makes two round trips.
+/// This project's own globals on somebody else's connection. Their events come by the display's default queue, which its owner
+/// dispatches: a queue of our own would cost each iteration of the main loop a look at it. The display is borrowed and must
+/// outlive this. One thread: the one that dispatches. Nothing blocks but connect(), which makes two round trips.
 class WaylandConnection {
 public:
     /// Fails when the compositor lacks wl_subcompositor or wp_viewporter, without which nothing can be shown.
     static Result<std::unique_ptr<WaylandConnection>> connect(wl_display *display);
     ~WaylandConnection();
 
-    /// Handles the events that have been read for our queue. Whoever polls the display's descriptor reads them.
-    void dispatch();
-    [[nodiscard]] bool has_events() const; ///< whether dispatch() has anything to do
     void flush();
 
-    [[nodiscard]] wl_display *display() const { return display_; }
     [[nodiscard]] wl_compositor *compositor() const { return compositor_; }
     [[nodiscard]] wl_subcompositor *subcompositor() const { return subcompositor_; }
     [[nodiscard]] wl_shm *shm() const { return shm_; }
@@ -61,8 +55,6 @@ private:
     explicit WaylandConnection(wl_display *display) : display_(display) {}
 
     wl_display *display_;
-    wl_event_queue *queue_ = nullptr;
-    wl_registry *registry_ = nullptr;
     wl_compositor *compositor_ = nullptr;
     wl_subcompositor *subcompositor_ = nullptr;
     wl_shm *shm_ = nullptr;

@@ -2,6 +2,7 @@
 #include "desktop_surface.h"
 
 #include "portclient/base/unique_fd.h"
+#include "single_event.h"
 #include "viewporter-client-protocol.h"
 
 #include <sys/mman.h>
@@ -10,15 +11,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 namespace spice_overlay {
 
 struct DesktopEvents {
-    static void frame_done(void *data, wl_callback *callback, std::uint32_t)
+    static void frame_done(DesktopSurface *d)
     {
-        auto *d = static_cast<DesktopSurface *>(data);
-        wl_callback_destroy(callback);
-        d->frame_ = nullptr;
+        wl_callback_destroy(std::exchange(d->frame_, nullptr));
         d->on_ready_();
     }
     static void buffer_release(void *data, wl_buffer *buffer)
@@ -138,8 +138,6 @@ void DesktopSurface::update_opaque_region()
 
 bool DesktopSurface::commit(const Picture &picture, const GuestRegion &damage, const GuestRegion &hole)
 {
-    static const wl_callback_listener frame_listener = {DesktopEvents::frame_done};
-
     bool resized = picture.width != width_ || picture.height != height_;
     if (resized && !allocate(picture.width, picture.height))
         return false;
@@ -182,7 +180,7 @@ bool DesktopSurface::commit(const Picture &picture, const GuestRegion &damage, c
         wl_surface_damage_buffer(surface_, b.x1, b.y1, b.width(), b.height());
     if (!frame_) {
         frame_ = wl_surface_frame(surface_);
-        wl_callback_add_listener(frame_, &frame_listener, this);
+        listen_to_single_event<DesktopEvents::frame_done>(frame_, this);
     }
     commit_state();
     return true;
@@ -191,7 +189,6 @@ bool DesktopSurface::commit(const Picture &picture, const GuestRegion &damage, c
 void DesktopSurface::commit_state()
 {
     wl_surface_commit(surface_);
-    ++commits_;
 }
 
 void DesktopSurface::set_synchronised(bool on)

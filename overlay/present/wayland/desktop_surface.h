@@ -45,7 +45,6 @@ public:
     [[nodiscard]] wl_surface *surface() const { return surface_; }
     [[nodiscard]] const GuestRegion &hole() const { return hole_; }
     [[nodiscard]] std::uint64_t copied_pixels() const { return copied_pixels_; }
-    [[nodiscard]] std::uint64_t commits() const { return commits_; }
 
 private:
     friend struct DesktopEvents;
@@ -78,7 +77,6 @@ private:
     Fit fit_;
     GuestRegion hole_;
     std::uint64_t copied_pixels_ = 0;
-    std::uint64_t commits_ = 0;
 };
 
 } // namespace spice_overlay

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "video_buffer.h"
 
+#include "single_event.h"
+
 #include <drm_fourcc.h>
 #include <wayland-client.h>
 
 namespace spice_overlay {
 
 struct VideoBufferEvents {
-    static void release(void *data, wl_buffer *)
+    static void release(VideoBuffer *b)
     {
-        auto *b = static_cast<VideoBuffer *>(data);
         if (auto call = b->on_release)
             call();
     }
@@ -17,8 +18,6 @@ struct VideoBufferEvents {
 
 Result<std::shared_ptr<VideoBuffer>> VideoBuffer::create(WaylandConnection &connection, FrameBuffer frame)
 {
-    static const wl_buffer_listener listener = {VideoBufferEvents::release};
-
     if (frame.size > INT32_MAX || !connection.shm_takes(frame.fourcc))
         return Error{"the compositor does not take the decoder's frame format in shared memory"};
     std::shared_ptr<VideoBuffer> b(new VideoBuffer);
@@ -33,7 +32,7 @@ Result<std::shared_ptr<VideoBuffer>> VideoBuffer::create(WaylandConnection &conn
     wl_shm_pool_destroy(pool);
     if (!b->buffer_)
         return Error{"a video buffer cannot be made: out of memory"};
-    wl_buffer_add_listener(b->buffer_, &listener, b.get());
+    listen_to_single_event<VideoBufferEvents::release>(b->buffer_, b.get());
     return b;
 }
 

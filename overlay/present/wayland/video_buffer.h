@@ -46,6 +46,13 @@ struct VideoFrame {
     VideoFrame(const VideoFrame &) = delete;
     VideoFrame &operator=(const VideoFrame &) = delete;
 
+    /// Whether its picture lies in its buffer as the other's does.
+    [[nodiscard]] bool looks_like(const VideoFrame &other) const
+    {
+        return decoded.crop == other.decoded.crop && buffer->width() == other.buffer->width()
+               && buffer->height() == other.buffer->height() && buffer->fourcc() == other.buffer->fourcc();
+    }
+
     std::shared_ptr<VideoBuffer> buffer;
     DecodedFrame decoded;
     std::function<void()> release;

@@ -3,6 +3,7 @@
 
 #include "portclient/base/clock.h"
 #include "presentation-time-client-protocol.h"
+#include "single_event.h"
 #include "viewporter-client-protocol.h"
 
 #include <drm_fourcc.h>
@@ -10,6 +11,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace spice_overlay {
 
@@ -46,11 +48,10 @@ void cover_chroma(double &start, double &length, int size)
 } // namespace
 
 struct VideoSurfaceEvents {
-    static void frame_done(void *data, wl_callback *callback, std::uint32_t)
+    static void frame_done(VideoSurface *v)
     {
-        auto *v = static_cast<VideoSurface *>(data);
-        wl_callback_destroy(callback);
-        v->frame_callback_ = nullptr;
+        wl_callback_destroy(std::exchange(v->frame_callback_, nullptr));
+        v->listener_.frame_shown(*v->current_);
         v->send_queued();
     }
 
@@ -58,18 +59,15 @@ struct VideoSurfaceEvents {
     static void presented(void *data, struct wp_presentation_feedback *, std::uint32_t sec_hi, std::uint32_t sec_lo,
                           std::uint32_t nsec, std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t)
     {
-        auto *f = static_cast<VideoSurface::Feedback *>(data);
+        auto *v = static_cast<VideoSurface *>(data);
         auto seconds = static_cast<std::int64_t>(std::uint64_t{sec_hi} << 32 | sec_lo);
-        std::int64_t at = f->surface->connection_.presentation_to_monotonic(seconds * 1'000'000'000 + nsec);
-        f->surface->listener_.frame_presented(*f->frame, at);
-        drop(f);
+        std::int64_t at = v->connection_.presentation_to_monotonic(seconds * 1'000'000'000 + nsec);
+        v->listener_.frame_presented(*v->measured_, at);
+        v->drop_feedback();
     }
-    static void discarded(void *data, struct wp_presentation_feedback *) { drop(static_cast<VideoSurface::Feedback *>(data)); }
-
-    static void drop(VideoSurface::Feedback *f)
+    static void discarded(void *data, struct wp_presentation_feedback *)
     {
-        wp_presentation_feedback_destroy(f->object);
-        std::erase_if(f->surface->feedback_, [f](const auto &p) { return p.get() == f; });
+        static_cast<VideoSurface *>(data)->drop_feedback();
     }
 };
 
@@ -90,8 +88,7 @@ VideoSurface::VideoSurface(WaylandConnection &connection, wl_surface *desktop, s
 
 VideoSurface::~VideoSurface()
 {
-    for (auto &f : feedback_)
-        wp_presentation_feedback_destroy(f->object);
+    drop_feedback();
     if (frame_callback_)
         wl_callback_destroy(frame_callback_);
     for (const VideoFramePtr &f : active_)
@@ -170,23 +167,29 @@ void VideoSurface::attach_buffer(const VideoFramePtr &frame)
 /// Shows a new frame with the next commit.
 void VideoSurface::attach(const VideoFramePtr &frame)
 {
-    static const wl_callback_listener frame_listener = {VideoSurfaceEvents::frame_done};
     static const wp_presentation_feedback_listener feedback_listener = {
         VideoSurfaceEvents::sync_output, VideoSurfaceEvents::presented, VideoSurfaceEvents::discarded};
 
-    set_source(*frame);
     attach_buffer(frame);
     if (!frame_callback_) {
         frame_callback_ = wl_surface_frame(surface_);
-        wl_callback_add_listener(frame_callback_, &frame_listener, this);
+        listen_to_single_event<VideoSurfaceEvents::frame_done>(frame_callback_, this);
     }
-    if (connection_.presentation() && feedback_.size() < 16) {
-        auto f = std::make_unique<Feedback>(Feedback{this, frame, wp_presentation_feedback(connection_.presentation(), surface_)});
-        wp_presentation_feedback_add_listener(f->object, &feedback_listener, f.get());
-        feedback_.push_back(std::move(f));
+    if (connection_.presentation() && !feedback_ && frames_++ % kMeasureEvery == 0) {
+        feedback_ = wp_presentation_feedback(connection_.presentation(), surface_);
+        wp_presentation_feedback_add_listener(feedback_, &feedback_listener, this);
+        measured_ = frame;
     }
     current_ = frame;
     listener_.frame_committed(*frame, monotonic_now());
+}
+
+void VideoSurface::drop_feedback()
+{
+    if (feedback_)
+        wp_presentation_feedback_destroy(feedback_);
+    feedback_ = nullptr;
+    measured_ = nullptr;
 }
 
 void VideoSurface::show(VideoFramePtr frame)
@@ -203,6 +206,8 @@ void VideoSurface::send_queued()
         return;
     VideoFramePtr frame = std::move(queued_);
     queued_ = nullptr;
+    if (!current_->looks_like(*frame))
+        set_source(*frame);
     attach(frame);
     wl_surface_commit(surface_);
     connection_.flush();
@@ -222,6 +227,7 @@ void VideoSurface::arrange(const VideoPlan &plan)
             mapped_ = true;
             VideoFramePtr frame = queued_ ? std::move(queued_) : current_;
             queued_ = nullptr;
+            set_source(*frame);
             attach(frame);
         } else {
             set_source(*current_);

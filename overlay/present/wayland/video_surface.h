@@ -19,12 +19,18 @@ namespace spice_overlay {
 /// more than one ahead of the compositor. Takes no input. One thread.
 class VideoSurface {
 public:
+    /// To measure one frame is three events more, which would cost as much as the rest of showing it.
+    static constexpr unsigned kMeasureEvery = 8;
+
     /// Calls must not destroy the surface. Times are ns of CLOCK_MONOTONIC.
     class Listener {
     public:
         virtual ~Listener() = default;
         virtual void frame_committed(const VideoFrame &frame, std::int64_t at) = 0;
-        virtual void frame_presented(const VideoFrame &frame, std::int64_t at) = 0; ///< only with wp_presentation
+        /// The compositor has drawn it. Comes once at most for each frame that was committed.
+        virtual void frame_shown(const VideoFrame &frame) = 0;
+        /// When it was on the screen: said of every kMeasureEvery-th frame, and only with wp_presentation.
+        virtual void frame_presented(const VideoFrame &frame, std::int64_t at) = 0;
         /// A newer one came before it could be shown; `hidden`: since no part of the video is visible.
         virtual void frame_replaced(const VideoFrame &frame, bool hidden) = 0;
     };
@@ -47,16 +53,11 @@ public:
 
 private:
     friend struct VideoSurfaceEvents;
-    struct Feedback {
-        VideoSurface *surface;
-        VideoFramePtr frame;
-        struct wp_presentation_feedback *object;
-    };
-
     void attach_buffer(const VideoFramePtr &frame);
     void attach(const VideoFramePtr &frame);
     void set_source(const VideoFrame &frame);
     void send_queued();
+    void drop_feedback();
 
     WaylandConnection &connection_;
     Listener &listener_;
@@ -68,7 +69,9 @@ private:
     VideoFramePtr current_;             ///< on the surface (or would be, while hidden)
     VideoFramePtr queued_;              ///< waits for the compositor
     std::vector<VideoFramePtr> active_; ///< the compositor may read these
-    std::vector<std::unique_ptr<Feedback>> feedback_;
+    struct wp_presentation_feedback *feedback_ = nullptr;
+    VideoFramePtr measured_; ///< what feedback_ is about
+    unsigned frames_ = 0;    ///< committed
     VideoPlan plan_;
     bool mapped_ = false;
     std::array<double, 4> source_{}; ///< last sent to the viewport, buffer pixels
