@@ -12,6 +12,8 @@ constexpr std::int64_t kCatchUpLimit = 3 * kSecond; ///< a burst that takes long
 constexpr std::int64_t kCatchUpSpeed = 8;           ///< how much faster than real time a burst is taken to be
 constexpr std::int64_t kRejoinInterval = 100 * kMillisecond; ///< a client asking for key units faster than this waits
 constexpr std::int64_t kGrace = 2 * kSecond;                 ///< for the client's decoder to start in
+/// A unit that is due takes along those that are due so soon after it: half the wake-ups, here and all the way to the client.
+constexpr std::int64_t kAhead = 45 * kMillisecond;
 constexpr std::int64_t kNever = INT64_MAX / 4;
 
 } // namespace
@@ -256,6 +258,7 @@ void Track::pull(std::int64_t now)
         catching_up_since_ = -1;
     }
     std::int64_t present = position(now);
+    std::int64_t ahead = 0;
     while (sender_->has_room() && !(catching_up_since_ >= 0 && sender_->backlogged())) {
         if (!next_)
             next_ = source_->next();
@@ -265,10 +268,12 @@ void Track::pull(std::int64_t now)
                 return;
             present = position(now);
         }
-        if (next_->dts > present) {
+        if (next_->dts > present + ahead) {
             catching_up_since_ = -1;
             return;
         }
+        if (!paused_ && catching_up_since_ < 0)
+            ahead = kAhead;
         Unit unit = std::move(*next_);
         next_.reset();
         end_pts_ = std::max(end_pts_, unit.pts + unit.duration);

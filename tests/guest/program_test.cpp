@@ -124,7 +124,7 @@ TEST_F(PlayProgram, plays_a_file_in_time_and_ends)
         EXPECT_EQ(unit.gap(), false);
     }
     EXPECT_TRUE(client_.units[0].key());
-    EXPECT_GE(client_.units.back().arrived - client_.units.front().arrived, 950 * kMs) << "sent at once, not in time";
+    EXPECT_GE(client_.units.back().arrived - client_.units.front().arrived, 900 * kMs) << "sent at once, not in time";
     EXPECT_EQ(statistic(stats_, "frames_sent"), 25);
     EXPECT_EQ(statistic(stats_, "frames_dropped"), 0);
     EXPECT_EQ(statistic(stats_, "key_frames"), 1);

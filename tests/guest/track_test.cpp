@@ -169,7 +169,7 @@ TEST_F(TrackTest, clock_starts_with_the_first_credit)
     EXPECT_EQ(units[0].pts, units[0].at + kDelay);
 }
 
-TEST_F(TrackTest, each_unit_goes_at_its_decoding_time_and_the_stream_ends_with_the_last_picture)
+TEST_F(TrackTest, units_go_in_pairs_at_their_decoding_time_and_the_stream_ends_with_the_last_picture)
 {
     make(50, 25);
     track->open();
@@ -180,7 +180,7 @@ TEST_F(TrackTest, each_unit_goes_at_its_decoding_time_and_the_stream_ends_with_t
     for (int i = 0; i < 50; i++) {
         auto u = units[static_cast<std::size_t>(i)];
         EXPECT_EQ(u.number, i);
-        EXPECT_EQ(u.at, kStart + i * kFrame);
+        EXPECT_EQ(u.at, kStart + (i % 2 ? i : std::max(0, i - 1)) * kFrame) << i; // the first one catches up
         EXPECT_EQ(u.pts, kStart + i * kFrame + kDelay);
         EXPECT_FALSE(u.flags & wire::kDiscontinuity);
     }
@@ -197,7 +197,7 @@ TEST_F(TrackTest, loops_without_a_gap_in_time)
     connect();
     grant();
     run_until(kStart + 100 * kFrame);
-    ASSERT_EQ(units.size(), 100u);
+    ASSERT_GE(units.size(), 100u);
     for (int i = 0; i < 100; i++) {
         auto u = units[static_cast<std::size_t>(i)];
         EXPECT_EQ(u.number, i % 30);
@@ -214,6 +214,7 @@ TEST_F(TrackTest, a_paused_track_wants_no_wake_up_and_goes_on_where_it_was)
     grant();
     run_until(kStart + 20 * kFrame - kMs);
     std::size_t before = units.size();
+    EXPECT_EQ(before, 21u) << "one went along with the one before";
     track->pause(now);
     drain();
     EXPECT_LT(track->deadline(now), 0);
@@ -224,7 +225,7 @@ TEST_F(TrackTest, a_paused_track_wants_no_wake_up_and_goes_on_where_it_was)
     run_until(now + 2 * kFrame);
     ASSERT_GT(units.size(), before);
     EXPECT_EQ(units[before].number, before);
-    EXPECT_EQ(units[before].at, resumed + kMs);
+    EXPECT_EQ(units[before].at, resumed + kMs + kFrame);
     auto states = all<wire::PlayState>();
     ASSERT_EQ(states.size(), 2u);
     EXPECT_EQ(states[0].mode, wire::PlayMode::kPaused);
@@ -280,7 +281,7 @@ TEST_F(TrackTest, seeking_while_paused_shows_the_picture_there)
     EXPECT_LT(track->deadline(now), 0);
     track->resume(now);
     run_until(now + kFrame + 1);
-    EXPECT_EQ(units.back().number, 63);
+    EXPECT_EQ(units.back().number, 64) << "two go together";
 }
 
 TEST_F(TrackTest, a_position_beyond_the_end_is_taken_back_to_the_end)
@@ -471,7 +472,7 @@ TEST_F(TrackTest, a_client_that_stalls_later_gets_the_next_key_unit)
     ASSERT_GT(units.size(), 70u);
     EXPECT_EQ(units[70].number, 100);
     EXPECT_TRUE(units[70].flags & wire::kDiscontinuity);
-    EXPECT_EQ(units[70].at, kStart + 100 * kFrame);
+    EXPECT_EQ(units[70].at, kStart + 99 * kFrame) << "along with the one before";
     EXPECT_EQ(track->totals().sent.dropped, 30u);
 }
 
