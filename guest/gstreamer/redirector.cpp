@@ -345,7 +345,7 @@ GstFlowReturn Redirector::process(GstBuffer *buffer)
         forwarder_.unit(buffer, running(pts));
     if (flow == GST_FLOW_OK && !done)
         if (auto decoder = inner())
-            return decoder->push(buffer);
+            return feed(*decoder, buffer);
     gst_buffer_unref(buffer);
     return flow != GST_FLOW_OK || done ? flow : show_placeholder(dts, duration, false);
 }

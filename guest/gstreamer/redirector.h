@@ -78,6 +78,7 @@ private:
     /// Goes over from the one to the other where that is due; `done`: has brought something downstream.
     [[nodiscard]] GstFlowReturn follow(bool &done);
     [[nodiscard]] GstFlowReturn go_local();
+    [[nodiscard]] GstFlowReturn feed(InnerDecoder &decoder, GstBuffer *unit);
     void go_redirected();
     [[nodiscard]] GstFlowReturn refresh();
     [[nodiscard]] GstFlowReturn show_placeholder(GstClockTime at, GstClockTime duration, bool always);

@@ -159,10 +159,17 @@ GstFlowReturn Redirector::go_local()
         decoder->push_event(gst_event_ref(segment_event_));
     GstFlowReturn flow = GST_FLOW_OK;
     for (auto at = cache_.units().begin(); at != cache_.units().end() && flow == GST_FLOW_OK; ++at)
-        flow = decoder->push(gst_buffer_ref(*at));
+        flow = feed(*decoder, gst_buffer_ref(*at));
     if (flow == GST_FLOW_OK && catching_up_ && latest_)
         flow = show_late(std::exchange(latest_, nullptr));
     return flow;
+}
+
+/// A decoder whose caps do not get through cannot know that it is for a flush, downstream of us.
+GstFlowReturn Redirector::feed(InnerDecoder &decoder, GstBuffer *unit)
+{
+    GstFlowReturn flow = decoder.push(unit);
+    return flow == GST_FLOW_NOT_NEGOTIATED && GST_PAD_IS_FLUSHING(src_) ? GST_FLOW_FLUSHING : flow;
 }
 
 void Redirector::go_redirected()
