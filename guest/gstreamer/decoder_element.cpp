@@ -225,7 +225,7 @@ void spice_overlay_decoder_class_init(GstSpiceOverlayDecClass *type)
             "search-timeout", "Search timeout",
             "Milliseconds of playing after which the video is decoded here when the placeholder has not been "
             "found on the screen; 0: never",
-            0, 3'600'000, 3000, ready));
+            0, 3'600'000, 10000, ready));
     g_object_class_install_property(
         object, kRedirected,
         g_param_spec_boolean("redirected", "Redirected", "Whether the client shows the video now", FALSE, told));

@@ -99,7 +99,7 @@ void Redirector::stop()
     format_ = Error{"no stream"};
     segment_due_ = asked_ = linked_ = ended_ = not_found_ = catching_up_ = false;
     not_displayed_.clear();
-    searching_since_ = 0;
+    searching_since_ = reported_at_ = 0;
     last_pts_ = end_ = last_out_ = last_flat_ = GST_CLOCK_TIME_NONE;
     paused_at_ = INT64_MIN;
     seen_at_ = INT64_MIN;
@@ -208,7 +208,7 @@ bool Redirector::set_caps(GstCaps *caps)
         format_ = std::move(format);
         forwarder_.end(SPICE_OVERLAY_REASON_END_OF_STREAM);
         asked_ = not_found_ = false;
-        searching_since_ = 0;
+        searching_since_ = reported_at_ = 0;
         if (format_.ok()) {
             Place place;
             place.display_name = settings_.display_name;
@@ -260,7 +260,7 @@ void Redirector::flush_stop(GstEvent *event)
         forwarder_.halt(false);
     gst_segment_init(&segment_, GST_FORMAT_TIME);
     catching_up_ = ended_ = not_found_ = false;
-    searching_since_ = 0;
+    searching_since_ = reported_at_ = 0;
     last_pts_ = end_ = last_out_ = last_flat_ = GST_CLOCK_TIME_NONE;
     paused_at_ = INT64_MIN;
     seen_at_ = INT64_MIN;
@@ -396,6 +396,9 @@ bool Redirector::src_event(GstEvent *event)
 {
     switch (GST_EVENT_TYPE(event)) {
     case GST_EVENT_QOS:
+        if (reported_at_ == 0)
+            reported_at_ = monotonic_now();
+        [[fallthrough]];
     case GST_EVENT_RECONFIGURE:
         if (auto decoder = inner())
             return decoder->send_upstream(event);

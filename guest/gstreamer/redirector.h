@@ -26,7 +26,7 @@ public:
         std::string socket;
         std::string display_name;
         std::int32_t key_colour = -1; ///< 0xRRGGBB, -1: one of the library's choice for each stream
-        int search_ms = 3000; ///< how long flat frames may be shown without being found on the screen; 0: for ever
+        int search_ms = 10000; ///< how long flat frames may be shown without being found on the screen; 0: for ever
     };
 
     /// All three are the element's, and outlive this.
@@ -119,6 +119,7 @@ private:
     bool turned_ = false; ///< the sink may have to turn the picture
     std::string not_displayed_;
     std::int64_t searching_since_ = 0; ///< ns of CLOCK_MONOTONIC, 0 not
+    std::atomic<std::int64_t> reported_at_ = 0; ///< when the sink first reported on a frame since then; ns, 0 not yet
     bool not_found_ = false;
     std::int32_t key_colour_ = -1;
     GstClockTime last_pts_ = GST_CLOCK_TIME_NONE; ///< of units

@@ -100,7 +100,11 @@ GstFlowReturn Redirector::follow(bool &done)
         std::int64_t now = monotonic_now();
         if (searching_since_ == 0)
             searching_since_ = now;
-        not_found_ = now - searching_since_ > settings_.search_ms * 1'000'000LL;
+        // A guest under load takes long to show anything: counted from the sink's first report on a frame that it has
+        // shown. Some sinks make none.
+        const std::int64_t patience = settings_.search_ms * 1'000'000LL;
+        const std::int64_t reported = reported_at_;
+        not_found_ = reported != 0 ? now - reported > patience : now - searching_since_ > 2 * patience;
     }
     std::string why = why_local();
     bool local = !why.empty();
@@ -179,7 +183,7 @@ void Redirector::go_redirected()
     catching_up_ = false;
     placeholder_.forget();
     last_flat_ = GST_CLOCK_TIME_NONE;
-    searching_since_ = 0;
+    searching_since_ = reported_at_ = 0;
 }
 
 /// In running time.
