@@ -2,12 +2,11 @@
 """The desktop of a guest: a real X server on the machine's display, openbox, and windows that are looked for, moved
 and covered as a person would."""
 
-import pathlib
+import re
 
 import stage as staging
 from stage import Failure
 
-HERE = pathlib.Path(__file__).resolve().parent
 SIZE = (1024, 768)
 SETTINGS = """
 Section "ServerFlags"
@@ -42,17 +41,26 @@ class Desk:
 
     def __init__(self, machine, size=SIZE):
         self.machine = machine
-        self.environment = {"DISPLAY": ":0", "XDG_RUNTIME_DIR": "/run/user", "GST_REGISTRY": "/var/cache/gst-registry.bin"}
+        self.environment = {
+            "DISPLAY": ":0",
+            "XDG_RUNTIME_DIR": "/run/user",
+            "GST_REGISTRY": "/var/cache/gst-registry.bin",
+            # Where udev is missing it waits for devices that do not come, 20 drivers by 16 numbers.
+            "GST_PLUGIN_FEATURE_RANK": "kmssink:NONE",
+            "GSETTINGS_BACKEND": "memory",
+            "GIO_USE_VFS": "local",
+            "NO_AT_BRIDGE": "1",
+        }
         machine.write("/etc/X11/xorg.conf", SETTINGS % size)
         machine.write("/root/.config/openbox/menu.xml", MENU)
-        machine.run("mkdir", "-p", "/run/user")
+        machine.run("mkdir", "-p", "-m", "700", "/run/user")
         self.x = machine.start(
             "xorg",
             ["Xorg", ":0", "-noreset", "-nolisten", "tcp", "-novtswitch", "-sharevts", "-logfile", "/outside/Xorg.log"],
         )
         staging.wait_for(
-            lambda: not self.x.alive or "ready" in machine.run("sh", "-c", "xset q >/dev/null && echo ready", check=False, environment=self.environment),
-            60,
+            lambda: not self.x.alive or "Keyboard Control" in self.run("xset", "q", check=False),
+            90,
             lambda: f"the guest's X server: {self.x.tail()}",
             every=0.2,
         )
@@ -63,9 +71,8 @@ class Desk:
         self.run("xsetroot", "-mod", "5", "7", "-fg", "#305880", "-bg", "#204060")
         self.openbox = self.start("openbox", "openbox")
         staging.wait_for(
-            lambda: "_NET_SUPPORTING_WM_CHECK" in self.run("xprop", "-root", "_NET_SUPPORTING_WM_CHECK", "_NET_CLIENT_LIST")
-            and "window id" in self.run("xprop", "-root", "_NET_SUPPORTING_WM_CHECK"),
-            30,
+            lambda: "window id" in self.run("xprop", "-root", "_NET_SUPPORTING_WM_CHECK"),
+            60,
             lambda: f"openbox: {self.openbox.tail()}",
             every=0.2,
         )
@@ -75,3 +82,26 @@ class Desk:
 
     def start(self, name, *command, **how):
         return self.machine.start(name, command, environment={**self.environment, **how.pop("environment", {})}, **how)
+
+    def xdotool(self, *words):
+        return self.run("xdotool", *words, seconds=60)
+
+    def windows(self):
+        """Ids of the windows that openbox manages, as text."""
+        return re.findall(r"0x[0-9a-f]+", self.run("xprop", "-root", "_NET_CLIENT_LIST"))
+
+    def place(self, window):
+        """x, y, width, height of a window's inside, in pixels of the screen."""
+        said = self.run("xwininfo", "-id", window)
+        find = lambda what: int(re.search(rf"{what}:\s+(-?\d+)", said)[1])
+        return tuple(map(find, ("Absolute upper-left X", "Absolute upper-left Y", "Width", "Height")))
+
+    def open_xterm(self, x, y, columns=40, rows=8):
+        """(process, window) of a terminal, once it is on the screen."""
+        before = self.windows()
+        geometry = f"{columns}x{rows}+{x}+{y}"
+        process = self.start("xterm", "xterm", "-fa", "DejaVu Sans Mono", "-geometry", geometry)
+        found = staging.wait_for(
+            lambda: set(self.windows()) - set(before), 60, lambda: f"an xterm: {process.tail()}", every=0.2
+        )
+        return process, found.pop()

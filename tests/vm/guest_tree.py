@@ -51,6 +51,11 @@ dbus-uuidgen >/etc/machine-id
 fc-cache
 /usr/lib/*/glib-2.0/glib-compile-schemas /usr/share/glib-2.0/schemas
 /usr/lib/*/gdk-pixbuf-2.0/gdk-pixbuf-query-loaders --update-cache
+/usr/lib/*/glib-2.0/gio-querymodules /usr/lib/*/gio/modules
+update-mime-database /usr/share/mime
+for theme in /usr/share/icons/*; do
+    gtk-update-icon-cache --force --quiet "$theme" || true  # a theme may have nothing to index
+done
 GST_REGISTRY=/var/cache/gst-registry.bin gst-inspect-1.0 avdec_h264 >/var/log/gst-inspect 2>&1
 chmod 644 /var/cache/gst-registry.bin
 """

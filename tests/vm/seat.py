@@ -47,7 +47,7 @@ class Seat:
         staging.wait_for(
             right,
             seconds,
-            lambda: f"the client to be right: {'; '.join(last[0].notes) or last[0]} (viewer: {self.viewer.process.tail()})",
+            lambda: f"a client that is right: {last[0]}; viewer: {self.viewer.process.tail()}",
             every=0.1,
         )
         return tuple(last)

@@ -15,7 +15,8 @@ stack()
 {
     /bin/busybox mkdir -p "/tmpfs/$1-lower" "/tmpfs/$1-upper" "/tmpfs/$1-work" "$2"
     /bin/busybox mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro "$1" "/tmpfs/$1-lower"
-    /bin/busybox mount -t overlay -o "lowerdir=/tmpfs/$1-lower,upperdir=/tmpfs/$1-upper,workdir=/tmpfs/$1-work" "$1" "$2"
+    /bin/busybox mount -t overlay \
+        -o "lowerdir=/tmpfs/$1-lower,upperdir=/tmpfs/$1-upper,workdir=/tmpfs/$1-work" "$1" "$2"
 }
 /bin/busybox mount -t tmpfs -o mode=755 tmpfs /tmpfs
 stack tree /new
