@@ -12,7 +12,8 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests/tools"), str(ROOT / "tests/bench"), str(ROOT / "tests/vm")]
+sys.path[:0] = [str(ROOT / "tests" / name) for name in ("tools", "bench", "vm", "oracle", "demo")]
+import guest_cost
 import machine as machines
 import meters
 import stage as staging
@@ -289,6 +290,11 @@ class Bench:
         self.table.add("virtio port: guest to client", rate["guest_to_client_mbyte"], "MB/s", note=rate["verdict"])
         self.table.add("  client to guest", rate["client_to_guest_mbyte"], "MB/s")
 
+    def guest(self):
+        """What a redirected 1080p video costs the guest, against decoding it there."""
+        with staging.Stage(self.build) as stage:
+            guest_cost.measure(self.table, stage, self.clip("1920x1080", 120), self.clip("1920x1080", 3), 3)
+
 
 def decoders_of(pid):
     children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -302,6 +308,7 @@ FIGURES = {
     "desktop": Bench.desktop,
     "idle": Bench.idle,
     "port": Bench.port,
+    "guest": Bench.guest,
 }
 
 
