@@ -57,6 +57,19 @@ class Person:
     def does(self, *words):
         subprocess.run(["xdotool", *map(str, words)], env={**os.environ, "DISPLAY": self.display}, check=True)
 
+    def leads_the_guest_to(self, x, y, by):
+        """Moves there, and like any person a little more when nothing comes of it: what is moved before the input channel is up
+        is lost, and a guest that answers late is not led on."""
+        for _ in range(6):
+            # Weston's X11 backend adds motions up, and may have missed where the pointer entered: the corners put that right.
+            for place in ((SIZE[0] - 1, SIZE[1] - 1), (0, 0), (x + 9, y + 5), (x, y)):
+                self.does("mousemove", *place)
+            try:
+                return self.guest_pointer(near(x, y, by), 3)
+            except staging.Failure as failure:
+                last = failure
+        raise last
+
     def guest_pointer(self, wanted, seconds=10):
         """Waits until the guest's pointer is there."""
         last, deadline = None, time.monotonic() + seconds
@@ -86,8 +99,7 @@ def keys_and_positions_reach_the_guest_and_its_arrow_is_drawn_there():
     with staging.Stage(build) as stage:
         person = Person(stage)
         for x, y in ((200, 150), (1201, 77), (640, 733)):
-            person.does("mousemove", x, y)
-            person.guest_pointer(near(x, y, 0))
+            person.leads_the_guest_to(x, y, 0)
             person.must_see_arrow_at(x, y)
         person.does("click", 1)
         person.guest_pointer(lambda event: event["buttons"] == 1)
@@ -100,12 +112,8 @@ def keys_and_positions_reach_the_guest_and_its_arrow_is_drawn_there():
 def a_guest_without_positions_is_led_to_where_the_persons_pointer_is():
     with staging.Stage(build) as stage:
         person = Person(stage, "--relative-pointer")
-        person.does("mousemove", 600, 400)
-        time.sleep(0.3)  # where the guest's pointer is it tells after the first motion
         for x, y in ((200, 150), (1201, 77), (640, 733), (3, 3)):
-            person.does("mousemove", x + 9, y + 5)
-            person.does("mousemove", x, y)
-            person.guest_pointer(near(x, y, 2))  # it moves by twos
+            person.leads_the_guest_to(x, y, 2)  # it moves by twos
             person.must_see_arrow_at(x, y)
 
 
