@@ -14,7 +14,7 @@ namespace {
 
 /// Flat frames look the same, and each costs the X server, the window tracker and SPICE something. Between them downstream is told that
 /// nothing has changed.
-constexpr GstClockTime kFlatFrames = 200 * GST_MSECOND;
+constexpr GstClockTime kFlatFrames = GST_SECOND;
 /// A long group of pictures is seen to run while it is decoded, so that something is seen soon.
 constexpr std::int64_t kCatchUpStep = 100'000'000;
 
