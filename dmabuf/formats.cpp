@@ -6,6 +6,16 @@
 
 namespace spice_overlay {
 
+std::string fourcc_name(std::uint32_t fourcc)
+{
+    std::string name;
+    for (int shift = 0; shift < 32; shift += 8) {
+        const char c = static_cast<char>(fourcc >> shift & 0x7f);
+        name += c >= ' ' && c <= '~' ? c : '?';
+    }
+    return name;
+}
+
 std::optional<ImageLayout> shm_layout(std::uint32_t fourcc, std::uint32_t width, std::uint32_t height,
                                       std::uint32_t stride)
 {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 
 namespace spice_overlay {
 
@@ -21,6 +22,18 @@ constexpr std::uint32_t fourcc_code(char a, char b, char c, char d)
 inline constexpr std::uint32_t kFourccYu12 = fourcc_code('Y', 'U', '1', '2');
 inline constexpr std::uint32_t kFourccNv12 = fourcc_code('N', 'V', '1', '2');
 inline constexpr std::uint32_t kFourccXrgb8888 = fourcc_code('X', 'R', '2', '4');
+// And others that images in dmabufs come in.
+inline constexpr std::uint32_t kFourccArgb8888 = fourcc_code('A', 'R', '2', '4');
+inline constexpr std::uint32_t kFourccXbgr8888 = fourcc_code('X', 'B', '2', '4');
+inline constexpr std::uint32_t kFourccYuyv = fourcc_code('Y', 'U', 'Y', 'V');
+inline constexpr std::uint32_t kFourccP010 = fourcc_code('P', '0', '1', '0');
+
+// DRM_FORMAT_MOD_*
+inline constexpr std::uint64_t kModifierLinear = 0;
+inline constexpr std::uint64_t kModifierInvalid = 0x00ffffffffffffff; ///< the driver knows the layout, or guesses it
+
+/// The four characters of a fourcc, for people.
+[[nodiscard]] std::string fourcc_name(std::uint32_t fourcc);
 
 /// Allocated pictures may exceed the largest coded picture by a decoder's alignment, and by no more than this.
 inline constexpr std::uint32_t kMaxBufferSide = 8192 + 256;    ///< pixels

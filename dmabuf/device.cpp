@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "device.h"
+
+#include <sys/sysmacros.h>
+
+#include <filesystem>
+#include <system_error>
+
+namespace spice_overlay {
+
+Result<DrmDevice> find_drm_device(dev_t device, const std::string &sysfs)
+{
+    namespace fs = std::filesystem;
+    const std::string number = std::to_string(major(device)) + ":" + std::to_string(minor(device));
+    const fs::path node = fs::path(sysfs) / "dev/char" / number / "device";
+    std::error_code error;
+    const fs::path driver = fs::read_symlink(node / "driver", error);
+    if (error)
+        return Error{"device " + number + " is unknown to " + sysfs + ": " + error.message()};
+    DrmDevice found{driver.filename(), false};
+    for (fs::directory_iterator entry(node / "drm", error), end; !error && entry != end; entry.increment(error))
+        found.renders = found.renders || entry->path().filename().string().starts_with("renderD");
+    return found;
+}
+
+} // namespace spice_overlay

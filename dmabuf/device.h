@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "portclient/base/result.h"
+
+#include <sys/types.h>
+
+#include <string>
+
+namespace spice_overlay {
+
+/// What the kernel says of a DRM device.
+struct DrmDevice {
+    std::string driver;   ///< "i915", "vgem"
+    bool renders = false; ///< has a render node: more than a display without a GPU
+};
+
+/// Looks a device number up in `sysfs`.
+[[nodiscard]] Result<DrmDevice> find_drm_device(dev_t device, const std::string &sysfs = "/sys");
+
+} // namespace spice_overlay
