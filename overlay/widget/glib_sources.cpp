@@ -1,11 +1,87 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "glib_sources.h"
 
+#include <sys/eventfd.h>
+
 #include <algorithm>
+#include <array>
+#include <filesystem>
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
 namespace spice_overlay {
+
+namespace {
+
+/// The descriptor with which GLib wakes the default main context; -1 when it cannot be told from others.
+int wake_up_descriptor()
+{
+    GMainContext *context = g_main_context_default();
+    if (!g_main_context_acquire(context))
+        return -1;
+    std::array<GPollFD, 64> fds;
+    int timeout = 0;
+    int count = g_main_context_query(context, G_MAXINT, &timeout, fds.data(), fds.size());
+    g_main_context_release(context);
+    int found = -1;
+    for (int i = 0; i < std::min<int>(count, fds.size()); ++i) {
+        std::error_code error;
+        auto what = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fds[i].fd), error);
+        if (what != "anon_inode:[eventfd]")
+            continue;
+        if (found >= 0)
+            return -1;
+        found = fds[i].fd;
+    }
+    return found;
+}
+
+/// A source adds and removes a descriptor each time that it waits for it, as every SPICE channel does for every message, and with
+/// each GLib wakes the loop that is running already: a whole iteration for nothing. So what has woken it before it asks its
+/// sources is forgotten. What wakes it after that, from another thread, is not.
+class WakeUpFilter {
+public:
+    WakeUpFilter()
+    {
+        static GSourceFuncs functions = {forget, nullptr, nullptr, nullptr, nullptr, nullptr};
+        int fd = wake_up_descriptor();
+        if (fd < 0)
+            return;
+        source_ = reinterpret_cast<Source *>(g_source_new(&functions, sizeof(Source)));
+        source_->fd = fd;
+        g_source_set_priority(&source_->base, G_MININT); // asked before all others
+        g_source_attach(&source_->base, nullptr);
+    }
+    ~WakeUpFilter()
+    {
+        if (!source_)
+            return;
+        g_source_destroy(&source_->base);
+        g_source_unref(&source_->base);
+    }
+    WakeUpFilter(const WakeUpFilter &) = delete;
+    WakeUpFilter &operator=(const WakeUpFilter &) = delete;
+
+private:
+    struct Source {
+        GSource base;
+        int fd;
+    };
+
+    static gboolean forget(GSource *source, int *timeout)
+    {
+        eventfd_t count;
+        (void)eventfd_read(reinterpret_cast<Source *>(source)->fd, &count); // it does not block
+        *timeout = -1;
+        return FALSE;
+    }
+
+    Source *source_ = nullptr;
+};
+
+} // namespace
 
 /// The timers and watches, and GLib's poll function while there are any.
 struct PollHook {
@@ -13,6 +89,7 @@ struct PollHook {
     std::vector<MainTimer *> timers;
     std::vector<FdWatch *> watches;
     bool leave = false;
+    std::optional<WakeUpFilter> filter;
     std::vector<GPollFD> fds;        ///< of one poll
     std::vector<FdWatch *> watching; ///< the watches among them
 
@@ -28,6 +105,7 @@ struct PollHook {
         if (timers.empty() && watches.empty() && !previous) {
             previous = g_main_context_get_poll_func(nullptr);
             g_main_context_set_poll_func(nullptr, poll);
+            filter.emplace();
         }
         list.push_back(item);
     }
@@ -37,8 +115,10 @@ struct PollHook {
     {
         std::erase(list, item);
         // Somebody who came later may call us from his own function: then it stays.
-        if (timers.empty() && watches.empty() && g_main_context_get_poll_func(nullptr) == poll)
+        if (timers.empty() && watches.empty() && g_main_context_get_poll_func(nullptr) == poll) {
             g_main_context_set_poll_func(nullptr, std::exchange(previous, nullptr));
+            filter.reset();
+        }
     }
 
     /// The timer that is due first; null: none is set.

@@ -142,7 +142,8 @@ TEST_F(PlayProgram, a_picture_is_sent_before_it_is_to_be_seen)
         margins.push_back(unit.pts - unit.arrived);
     std::ranges::sort(margins);
     EXPECT_GE(margins[margins.size() / 10], -20 * kMs) << "most come in time even on a busy machine";
-    EXPECT_LE(margins.back(), 200 * kMs) << "and none long before";
+    // Four pictures at most are reordered, and a unit may go 45 ms before it is due.
+    EXPECT_LE(margins.back(), 250 * kMs) << "and none long before";
 }
 
 TEST_F(PlayProgram, answers_pings_with_its_own_clock)
