@@ -35,7 +35,7 @@ void Forwarder::begin(spice_overlay_guest *guest, const spice_overlay_format &fo
     format_ = format;
     place_ = place;
     gap_ = false;
-    found_ = lost_ = false;
+    found_ = seen_ = lost_ = false;
 }
 
 void Forwarder::end(spice_overlay_reason reason)
@@ -70,9 +70,11 @@ bool Forwarder::open_with(GstBuffer *buffer)
     events.struct_size = sizeof events;
     events.state = [](void *data, spice_overlay_reason reason) { static_cast<Forwarder *>(data)->set_reason(reason); };
     events.need_key = [](void *data) { static_cast<Forwarder *>(data)->events_.key_unit_wanted(); };
-    events.placed = [](void *data, std::uint32_t width, std::uint32_t height, std::uint64_t) {
+    events.placed = [](void *data, std::uint32_t width, std::uint32_t height, std::uint64_t visible) {
+        auto *self = static_cast<Forwarder *>(data);
         if (width && height)
-            static_cast<Forwarder *>(data)->found_ = true;
+            self->found_ = true;
+        self->seen_ = visible > 0;
     };
     stream_ = spice_overlay_stream_new(guest_, &format, &events, this);
     if (!stream_) {

@@ -62,6 +62,7 @@ public:
     [[nodiscard]] spice_overlay_reason reason() const { return reason_.load(); }
     [[nodiscard]] bool open() const;
     [[nodiscard]] bool found() const { return found_.load(); } ///< the picture has been seen on the screen
+    [[nodiscard]] bool seen() const { return seen_.load(); }   ///< some of it is there now
     [[nodiscard]] bool lost() const { return lost_.load(); }   ///< it cannot even be looked for
     /// Waits until the agent has said what becomes of the stream; for `ms` at most, and until interrupt().
     void wait_for_answer(int ms);
@@ -106,6 +107,7 @@ private:
     bool interrupted_ = false;
     std::atomic<spice_overlay_reason> reason_ = SPICE_OVERLAY_REASON_PENDING;
     std::atomic<bool> found_ = false;
+    std::atomic<bool> seen_ = false;
     std::atomic<bool> lost_ = false;
 };
 

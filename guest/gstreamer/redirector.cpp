@@ -22,6 +22,8 @@ namespace {
 constexpr int kCheckMs = 300;
 /// Units go, and flat frames with them, this long before they are decoded in time; the library holds them for as long as it likes.
 constexpr std::int64_t kLead = 120'000'000;
+/// When it is time for one, those that are due so soon after it go along: each time costs wake-ups of all who pass them on.
+constexpr std::int64_t kTogether = 80'000'000;
 constexpr spice_overlay_codec kAll[] = {SPICE_OVERLAY_CODEC_H264, SPICE_OVERLAY_CODEC_HEVC, SPICE_OVERLAY_CODEC_VP8,
                                         SPICE_OVERLAY_CODEC_VP9,  SPICE_OVERLAY_CODEC_AV1,  SPICE_OVERLAY_CODEC_MPEG2};
 
@@ -369,8 +371,13 @@ Redirector::Pace Redirector::wait_for_time(std::int64_t running_time)
         if (playing && !forwarder_.runs() && looks >= kLooks)
             play();
         auto now = forwarder_.now();
-        if (running_time <= start_ || (now && running_time - kLead <= *now)
-            || (playing && !now && !GST_ELEMENT_CLOCK(element_)))
+        if (running_time <= start_ || (playing && !now && !GST_ELEMENT_CLOCK(element_)))
+            return Pace::kGo;
+        if (now && running_time - kLead <= *now) {
+            together_from_ = running_time;
+            return Pace::kGo;
+        }
+        if (now && running_time >= together_from_ && running_time - together_from_ <= kTogether)
             return Pace::kGo;
         lock.lock();
         auto woken = [&] { return wakes_ != wakes; };

@@ -129,6 +129,7 @@ private:
     GstClockTime last_out_ = GST_CLOCK_TIME_NONE;
     GstClockTime last_flat_ = GST_CLOCK_TIME_NONE;
     std::int64_t start_ = 0;            ///< running time of the segment's start
+    std::int64_t together_from_ = INT64_MIN / 2; ///< running time of the last unit that was waited for
     std::atomic<unsigned> outputs_ = 0; ///< since the last flush
     bool catching_up_ = false;
     bool refreshing_ = false;

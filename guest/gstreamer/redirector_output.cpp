@@ -12,9 +12,11 @@
 namespace spice_overlay::gst {
 namespace {
 
-/// Flat frames look the same, and each costs the X server, the window tracker and SPICE something. Between them downstream is told that
-/// nothing has changed.
+/// Flat frames look the same, and each costs the player (which may scale it), the X server, the window tracker and SPICE something.
+/// Between them downstream is told that nothing has changed, and that need not be told for every picture.
 constexpr GstClockTime kFlatFrames = GST_SECOND;
+constexpr GstClockTime kFlatFramesWhenSeen = 10 * GST_SECOND; ///< once one is on the screen: sinks repaint from what they have
+constexpr GstClockTime kNothingNew = 100 * GST_MSECOND;
 /// A long group of pictures is seen to run while it is decoded, so that something is seen soon.
 constexpr std::int64_t kCatchUpStep = 100'000'000;
 
@@ -289,10 +291,11 @@ GstFlowReturn Redirector::show_placeholder(GstClockTime at, GstClockTime duratio
     if (GST_CLOCK_TIME_IS_VALID(last_out_))
         at = std::max(at, last_out_);
     bool again = placeholder_.prepared() && !GST_PAD_NEEDS_RECONFIGURE(src_);
-    if (again && !always && GST_CLOCK_TIME_IS_VALID(last_flat_) && at < last_flat_ + kFlatFrames) {
+    const GstClockTime every = forwarder_.seen() ? kFlatFramesWhenSeen : kFlatFrames;
+    if (again && !always && GST_CLOCK_TIME_IS_VALID(last_flat_) && at < last_flat_ + every) {
         if (GST_PAD_IS_FLUSHING(src_))
             return GST_FLOW_FLUSHING;
-        if (at > last_out_) {
+        if (at >= last_out_ + kNothingNew) {
             last_out_ = at;
             gst_pad_push_event(src_, gst_event_new_gap(at, duration));
         }
