@@ -16,6 +16,7 @@ sys.path[:0] = [str(ROOT / "tests" / name) for name in ("tools", "bench", "vm", 
 import guest_cost
 import machine as machines
 import meters
+import server_cost
 import stage as staging
 
 VIDEO = (320, 200, 640, 360)  # where each video is shown, whatever its size: what the compositor does is the same
@@ -76,6 +77,17 @@ class Bench:
                 capture_output=True, text=True)
             if done.returncode != 0:
                 raise staging.Missing(f"ffmpeg cannot make a clip: {done.stderr.strip().splitlines()[-1:]}")
+            part.rename(path)
+        return path
+
+    @staticmethod
+    def turns(clip, count):
+        """The clip so many times in a row."""
+        path = clip.with_name(f"{count}-turns-of-{clip.name}")
+        if not path.exists():
+            part = path.with_suffix(".part")
+            subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-y", "-stream_loop", str(count - 1), "-i", clip,
+                            "-c", "copy", "-f", "mp4", part], check=True)
             part.rename(path)
         return path
 
@@ -297,10 +309,27 @@ class Bench:
         self.table.add("virtio port: guest to client", rate["guest_to_client_mbyte"], "MB/s", note=rate["verdict"])
         self.table.add("  client to guest", rate["client_to_guest_mbyte"], "MB/s")
 
+    def server(self):
+        """The server's own processor time for a redirected clip, against its own video streaming of the same."""
+        clip = self.clip("1920x1080", 20)
+        with staging.Stage(self.build) as stage:
+            cores, drawn, streamed = server_cost.streaming(stage, clip, self.seconds)
+        with staging.Stage(self.build) as stage:
+            host, viewer, _ = self.playing(stage, clip)
+            time.sleep(2)
+            begin, used = time.monotonic(), meters.cpu_seconds(host.process.pid)
+            time.sleep(self.seconds)
+            redirected = (meters.cpu_seconds(host.process.pid) - used) / (time.monotonic() - begin)
+            figures = viewer.stats()
+        self.table.add("server: streaming 1080p by itself", cores, "cores",
+                       note=f"{streamed:.0f} frames a second of {drawn:.0f} drawn")
+        self.table.add("  redirected", redirected, "cores", note=f"{figures['frames_presented']} frames shown")
+        self.table.add("  redirected against streaming", redirected / cores, "times", 0.1)
+
     def guest(self):
         """What a redirected 1080p video costs the guest, against decoding it there."""
         with staging.Stage(self.build) as stage:
-            guest_cost.measure(self.table, stage, self.clip("1920x1080", 120), self.clip("1920x1080", 3), 3)
+            guest_cost.measure(self.table, stage, self.turns(self.clip("1920x1080", 20), 6), self.clip("1920x1080", 3), 3)
 
 
 def decoders_of(pid):
@@ -315,6 +344,7 @@ FIGURES = {
     "desktop": Bench.desktop,
     "idle": Bench.idle,
     "port": Bench.port,
+    "server": Bench.server,
     "guest": Bench.guest,
 }
 

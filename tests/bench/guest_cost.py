@@ -10,6 +10,14 @@ import stage as staging
 
 SIZE = (1920, 1080)
 SECONDS = 10
+FOLDER = "/var/films"  # in the guest's memory: a shared folder costs more to read than the film to demultiplex
+
+
+def _bring(machine, clip):
+    """The clip's path as a file of the guest's own."""
+    machine.run("mkdir", "-p", FOLDER)
+    machine.run("cp", f"/host{clip}", FOLDER, seconds=120)
+    return f"{FOLDER}/{clip.name}"
 
 
 def _guest_seconds(machine, processes):
@@ -34,8 +42,9 @@ def _server_seconds(qemu):
 def _play(seat, agent, clip):
     """{program: processor time} in the guest, and the server's, for SECONDS of the redirected clip in gst-play."""
     plugin = f"/host{seat.stage.build}/guest/gstreamer"
+    film = _bring(seat.machine, clip)
     play = seat.desk.start(
-        "gst-play", "gst-play-1.0", "--no-interactive", f"/host{clip}", environment={"GST_PLUGIN_PATH": plugin}
+        "gst-play", "gst-play-1.0", "--no-interactive", "--quiet", film, environment={"GST_PLUGIN_PATH": plugin}
     )
     staging.wait_for(
         lambda: seat.viewer.stats().get("frames_presented", 0) > 30, 120, lambda: f"the video: {play.tail()}", 0.2
@@ -59,18 +68,19 @@ def _play(seat, agent, clip):
 
 
 def _decode(machine, clip, seconds):
-    """Processor time in the guest for decoding all of a clip, and nothing else."""
+    """Processor time in the guest for decoding all of a clip, read from its file and shown to nobody."""
     code = (
         "import resource, subprocess, sys\n"
         "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
         "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
         "print(used.ru_utime + used.ru_stime)"
     )
-    pipeline = ["filesrc", f"location=/host{clip}", "!", "qtdemux", "!", "h264parse", "!"]
+    pipeline = ["filesrc", f"location={_bring(machine, clip)}", "!", "qtdemux", "!", "h264parse", "!", "avdec_h264", "!"]
     launch = ["python3", "-c", code, "gst-launch-1.0", *pipeline]
     registry = {"GST_REGISTRY": "/var/cache/gst-registry.bin"}
     cost = lambda *end: float(machine.run(*launch, *end, seconds=seconds, environment=registry).split()[-1])
-    return cost("avdec_h264", "!", "fakesink", "sync=false") - cost("fakesink", "sync=false")
+    starting = cost("fakesink", "sync=false", "num-buffers=1")
+    return cost("fakesink", "sync=false") - starting
 
 
 def measure(table, stage, clip, short_clip, short_seconds):
