@@ -21,13 +21,17 @@ Result<std::optional<ViewerOptions>> parse_options(int argc, char **argv)
     gboolean version = FALSE;
     gboolean no_resize = FALSE;
     gboolean no_audio = FALSE;
+    gboolean exit_on_disconnect = FALSE;
     const GOptionEntry entries[] = {
         {"fullscreen", 'f', 0, G_OPTION_ARG_NONE, &fullscreen, "Start in full screen (Shift+F11 leaves it)", nullptr},
         {"port-name", 0, 0, G_OPTION_ARG_STRING, &port_name,
          "Name of the video port (default: org.spice-overlay.video.0; empty: no redirection)", "NAME"},
-        {"delay", 0, 0, G_OPTION_ARG_INT, &delay, "Milliseconds from a frame's time to its display (default: 60)", "MS"},
+        {"delay", 0, 0, G_OPTION_ARG_INT, &delay, "Milliseconds from a frame's time to its display (default: 60)",
+         "MS"},
         {"no-resize", 0, 0, G_OPTION_ARG_NONE, &no_resize, "Do not ask the guest to follow the window's size", nullptr},
         {"no-audio", 0, 0, G_OPTION_ARG_NONE, &no_audio, "Do not play the guest's sound", nullptr},
+        {"exit-on-disconnect", 0, 0, G_OPTION_ARG_NONE, &exit_on_disconnect,
+         "End when the connection fails or is lost, and do not ask", nullptr},
         {"stats", 0, 0, G_OPTION_ARG_FILENAME, &statistics, "Write statistics there, a JSON object a line", "FILE"},
         {"decoder", 0, 0, G_OPTION_ARG_FILENAME, &decoder, "The spice-overlay-decoder to run", "PATH"},
         {"version", 0, 0, G_OPTION_ARG_NONE, &version, "Print the version and exit", nullptr},
@@ -57,6 +61,7 @@ Result<std::optional<ViewerOptions>> parse_options(int argc, char **argv)
     options.fullscreen = fullscreen;
     options.resize_guest = !no_resize;
     options.audio = !no_audio;
+    options.exit_on_disconnect = exit_on_disconnect;
     return std::optional<ViewerOptions>(options);
 }
 

@@ -18,6 +18,7 @@ struct ViewerOptions {
     bool fullscreen = false;
     bool resize_guest = true;
     bool audio = true;
+    bool exit_on_disconnect = false;
 };
 
 /// Nothing when --help or --version has been answered. An Error is a usage error (exit code 2).

@@ -49,21 +49,22 @@ struct ViewerSignals {
     {
         self(data)->channel_event(channel, event);
     }
-    static void disconnected(SpiceSession *, gpointer data)
+    static void channel_destroy(SpiceSession *, SpiceChannel *channel, gpointer data)
     {
-        Viewer *v = self(data);
-        v->finish(1, "the connection to " + v->name_ + " was lost");
+        self(data)->signals_.remove_if([channel](const SignalConnection &s) { return s.instance() == channel; });
     }
+    static void disconnected(SpiceSession *, gpointer data) { self(data)->disconnected(); }
+    static void trouble(SpiceOverlayDisplay *, const char *what, gpointer data) { self(data)->tell(what); }
     static void guest_resized(SpiceOverlayDisplay *, int width, int height, gpointer data)
     {
         Viewer *v = self(data);
-        if (width > 0 && height > 0 && !v->connected_)
+        if (width > 0 && height > 0 && !v->sized_)
             gtk_window_set_default_size(v->window_, width, height);
-        v->connected_ = v->connected_ || width > 0;
+        v->sized_ = v->sized_ || width > 0;
     }
     static gboolean close_request(GtkWindow *, gpointer data)
     {
-        self(data)->finish(0);
+        self(data)->finish(self(data)->loss_.empty() ? 0 : 1);
         return TRUE;
     }
     static gboolean shortcut(GtkEventControllerKey *, guint key, guint, GdkModifierType modifiers, gpointer data)
@@ -88,6 +89,7 @@ Viewer::~Viewer()
     signals_.clear();
     if (window_)
         gtk_window_destroy(window_);
+    bar_.reset();
     g_clear_object(&session_);
     if (loop_)
         g_main_loop_unref(loop_);
@@ -128,11 +130,22 @@ Status Viewer::start()
     window_ = GTK_WINDOW(gtk_window_new());
     gtk_window_set_title(window_, ("spice-overlay: " + name_).c_str());
     gtk_window_set_default_size(window_, 1024, 768);
-    gtk_window_set_child(window_, display);
+    GtkWidget *layers = gtk_overlay_new();
+    gtk_overlay_set_child(GTK_OVERLAY(layers), display);
+    bar_.emplace(MessageBar::Handlers{[this](bool shown) { spice_overlay_display_set_covered(display_, shown); },
+                                      [this] {
+                                          if (!connect())
+                                              disconnected();
+                                      },
+                                      [this] { finish(1); }});
+    gtk_overlay_add_overlay(GTK_OVERLAY(layers), bar_->widget());
+    gtk_window_set_child(window_, layers);
 
     signals_.emplace_back(session_, "channel-new", G_CALLBACK(ViewerSignals::channel_new), this);
+    signals_.emplace_back(session_, "channel-destroy", G_CALLBACK(ViewerSignals::channel_destroy), this);
     signals_.emplace_back(session_, "disconnected", G_CALLBACK(ViewerSignals::disconnected), this);
     signals_.emplace_back(display, "guest-resized", G_CALLBACK(ViewerSignals::guest_resized), this);
+    signals_.emplace_back(display, "trouble", G_CALLBACK(ViewerSignals::trouble), this);
     signals_.emplace_back(window_, "close-request", G_CALLBACK(ViewerSignals::close_request), this);
     GtkEventController *keys = gtk_event_controller_key_new();
     gtk_event_controller_set_propagation_phase(keys, GTK_PHASE_CAPTURE);
@@ -142,12 +155,11 @@ Status Viewer::start()
 
     if (options_.audio)
         spice_audio_get(session_, nullptr);
-    if (!spice_session_connect(session_))
+    if (!connect())
         return Error{"cannot connect to " + name_ + ": check the address"};
     if (options_.fullscreen)
         gtk_window_fullscreen(window_);
     gtk_window_present(window_);
-    gtk_widget_grab_focus(display);
     return Success{};
 }
 
@@ -190,19 +202,61 @@ void Viewer::finish(int exit_code, const std::string &message)
     g_main_loop_quit(loop_);
 }
 
+std::string Viewer::sentence(std::string clause) const
+{
+    if (clause.compare(0, name_.size(), name_) != 0)
+        clause[0] = g_ascii_toupper(clause[0]);
+    return clause + ".";
+}
+
+bool Viewer::connect()
+{
+    loss_.clear();
+    told_.clear();
+    bar_->say("Connecting to " + name_ + " …");
+    gtk_widget_grab_focus(GTK_WIDGET(display_));
+    return spice_session_connect(session_);
+}
+
 void Viewer::channel_event(SpiceChannel *channel, SpiceChannelEvent event)
 {
+    if (event == SPICE_CHANNEL_OPENED)
+        return bar_->hide();
     std::string trouble = connection_trouble(channel, event, name_);
-    if (!trouble.empty())
-        finish(1, trouble);
+    if (trouble.empty() || !loss_.empty())
+        return;
+    loss_ = trouble;
+    spice_session_disconnect(session_); // its end is told in disconnected()
+}
+
+/// Nobody connects again by himself: a server lets one client in, and two viewers would throw each other out for ever.
+void Viewer::disconnected()
+{
+    if (finished_)
+        return;
+    if (loss_.empty())
+        loss_ = "the connection to " + name_ + " was lost";
+    if (options_.exit_on_disconnect)
+        return finish(1, loss_);
+    g_printerr("spice-overlay-viewer: %s\n", loss_.c_str());
+    bar_->ask(sentence(loss_));
+}
+
+/// Once for each trouble: a player tries again and again.
+void Viewer::tell(const std::string &trouble)
+{
+    if (told_.insert(trouble).second)
+        bar_->note(sentence(trouble));
 }
 
 void Viewer::toggle_fullscreen()
 {
     if (gtk_window_is_fullscreen(window_))
         gtk_window_unfullscreen(window_);
-    else
+    else {
         gtk_window_fullscreen(window_);
+        bar_->note("Shift+F11 leaves full screen.");
+    }
 }
 
 void Viewer::write_statistics(bool final)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include "message_bar.h"
 #include "options.h"
 #include "overlay/widget/display.h"
 #include "overlay/widget/glib_sources.h"
@@ -13,6 +14,7 @@
 #include <list>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 namespace spice_overlay {
@@ -25,13 +27,17 @@ public:
 
     /// Connects and shows the window. GTK has been initialised.
     Status start();
-    /// Runs until the window is closed or the connection ends. Returns the exit code.
+    /// Runs until the window is closed or, where the person is not to be asked, the connection ends. Returns the exit code.
     int run();
 
 private:
     friend struct ViewerSignals;
     void finish(int exit_code, const std::string &message = {});
+    [[nodiscard]] bool connect();
     void channel_event(SpiceChannel *channel, SpiceChannelEvent event);
+    void disconnected();
+    void tell(const std::string &trouble);
+    [[nodiscard]] std::string sentence(std::string clause) const;
     void toggle_fullscreen();
     void watch_termination();
     void write_statistics(bool final);
@@ -41,12 +47,15 @@ private:
     SpiceSession *session_ = nullptr;
     GtkWindow *window_ = nullptr;
     SpiceOverlayDisplay *display_ = nullptr;
+    std::optional<MessageBar> bar_;
+    std::string loss_;           ///< why the connection is about to end, or has
+    std::set<std::string> told_; ///< on this connection
     GMainLoop *loop_ = nullptr;
     std::FILE *statistics_ = nullptr;
     std::string last_statistics_;
     unsigned statistics_timer_ = 0;
     int exit_code_ = 0;
-    bool connected_ = false;
+    bool sized_ = false; ///< the window, by the guest's display
     bool finished_ = false;
     std::list<SignalConnection> signals_;
     UniqueFd termination_; ///< readable after SIGTERM or SIGINT

@@ -8,6 +8,7 @@
 #include "portclient/port_channel.h"
 #include "redirection.h"
 #include "statistics_json.h"
+#include "style.h"
 
 #include <gdk/wayland/gdkwayland.h>
 #include <wayland-client.h>
@@ -36,6 +37,9 @@ public:
     void map();
     void unmap();
     void resized(int width, int height);
+    void set_covered(bool covered);
+    /// Where the window must not paint, in the widget; empty: nowhere.
+    [[nodiscard]] Fit see_through() const { return covered_ ? in_widget(screen_.shown()) : Fit(); }
 
     [[nodiscard]] const GuestDesktop &desktop() const { return desktop_; }
     [[nodiscard]] std::string statistics() const
@@ -55,11 +59,14 @@ private:
     void layout();
     void after_paint();
     [[nodiscard]] bool find_space();
-    [[nodiscard]] Fit fit_in_widget() const;
+    [[nodiscard]] Fit in_widget(Fit fit) const;
+    void set_background();
+    void tell(const std::string &trouble);
 
     SpiceOverlayDisplay *widget_;
     SpiceSession *session_;
     bool resize_guest_;
+    bool covered_ = false;
     Statistics statistics_;
     std::unique_ptr<WaylandConnection> connection_;
     MainTimer update_timer_;
@@ -72,6 +79,7 @@ private:
 
     // While mapped:
     wl_surface *parent_ = nullptr;
+    GtkWidget *root_ = nullptr; ///< while it has our style class
     std::optional<SignalConnection> layout_signal_;
     std::optional<SignalConnection> after_paint_signal_;
     bool layout_pending_ = false; ///< the parent has to commit what layout() has set
@@ -89,21 +97,27 @@ struct _SpiceOverlayDisplay {
 G_DEFINE_FINAL_TYPE(SpiceOverlayDisplay, spice_overlay_display, GTK_TYPE_WIDGET)
 
 static guint guest_resized_signal;
+static guint trouble_signal;
 
 namespace {
 
 DisplayCore::DisplayCore(SpiceOverlayDisplay *widget, SpiceSession *session, const SpiceOverlayDisplayOptions &options,
                          std::vector<wire::CodecCapability> codecs, std::unique_ptr<WaylandConnection> connection)
-    : widget_(widget), session_(session), resize_guest_(options.resize_guest), connection_(std::move(connection)),
-      update_timer_([this] { update(); }), screen_(statistics_),
+    : widget_(widget),
+      session_(session),
+      resize_guest_(options.resize_guest),
+      connection_(std::move(connection)),
+      update_timer_([this] { update(); }),
+      screen_(statistics_),
       desktop_(
           session, GTK_WIDGET(widget), screen_, [this] { screen_changed(); },
           [this] {
               commit_with_window();
-              port_missing_timer_.set(monotonic_now() + kPortPatience);
+              port_missing_timer_.set(desktop_.width() > 0 ? monotonic_now() + kPortPatience : -1);
               g_signal_emit(widget_, guest_resized_signal, 0, desktop_.width(), desktop_.height());
-          }),
-      input_(session, GTK_WIDGET(widget), [this] { return fit_in_widget(); }),
+          },
+          [this](const std::string &trouble) { tell(trouble); }),
+      input_(session, GTK_WIDGET(widget), [this] { return in_widget(screen_.fit()); }),
       port_missing_timer_([this, name = std::string(port_name_of(options))] {
           if (port_ && !port_->found())
               g_warning("the guest has no port named \"%s\": its videos are not redirected (see the option --port-name)",
@@ -119,7 +133,7 @@ DisplayCore::DisplayCore(SpiceOverlayDisplay *widget, SpiceSession *session, con
             port_->write(bytes);
             return_to_glib();
         },
-        [this] { screen_changed(); });
+        [this] { screen_changed(); }, [this](const std::string &trouble) { tell(trouble); });
     port_ = std::make_unique<PortChannel>(session, port_name_of(options), static_cast<PortChannel::Listener &>(*this));
 }
 
@@ -144,9 +158,8 @@ bool DisplayCore::find_space()
                              gtk_widget_get_height(widget), scale);
 }
 
-Fit DisplayCore::fit_in_widget() const
+Fit DisplayCore::in_widget(Fit fit) const
 {
-    Fit fit = screen_.fit();
     fit.x -= static_cast<int>(space_x_);
     fit.y -= static_cast<int>(space_y_);
     return fit;
@@ -168,7 +181,35 @@ void DisplayCore::map()
     after_paint_signal_.emplace(
         clock, "after-paint",
         G_CALLBACK(+[](GdkFrameClock *, gpointer d) { static_cast<DisplayCore *>(d)->after_paint(); }), this);
+    set_background();
     commit_with_window();
+}
+
+void DisplayCore::tell(const std::string &trouble)
+{
+    g_warning("%s", trouble.c_str());
+    g_signal_emit(widget_, trouble_signal, 0, trouble.c_str());
+    return_to_glib();
+}
+
+void DisplayCore::set_covered(bool covered)
+{
+    if (covered == covered_)
+        return;
+    covered_ = covered;
+    screen_.set_covered(covered);
+    set_background();
+    commit_with_window();
+}
+
+void DisplayCore::set_background()
+{
+    static const char *const style = "spice-overlay-covered";
+    if (root_)
+        gtk_widget_remove_css_class(root_, style);
+    root_ = covered_ && parent_ ? GTK_WIDGET(gtk_widget_get_root(GTK_WIDGET(widget_))) : nullptr;
+    if (root_)
+        gtk_widget_add_css_class(root_, style);
 }
 
 /// A new subsurface becomes part of the window with the window's commit; and one that gets its first picture later is not
@@ -186,6 +227,7 @@ void DisplayCore::unmap()
     after_paint_signal_.reset();
     screen_.detach();
     parent_ = nullptr;
+    set_background();
 }
 
 /// After GTK has laid out the window, before it paints and commits it.
@@ -262,11 +304,23 @@ static void display_size_allocate(GtkWidget *widget, int width, int height, int)
 
 static void display_snapshot(GtkWidget *widget, GtkSnapshot *snapshot)
 {
-    const GdkRGBA black{0, 0, 0, 1};
-    graphene_rect_t all;
-    graphene_rect_init(&all, 0, 0, static_cast<float>(gtk_widget_get_width(widget)),
-                       static_cast<float>(gtk_widget_get_height(widget)));
-    gtk_snapshot_append_color(snapshot, &black, &all);
+    const Fit hole = SPICE_OVERLAY_DISPLAY(widget)->core->see_through();
+    const int width = gtk_widget_get_width(widget);
+    const int height = gtk_widget_get_height(widget);
+    auto paint = [snapshot](int x1, int y1, int x2, int y2) {
+        const GdkRGBA black{0, 0, 0, 1};
+        graphene_rect_t rect;
+        graphene_rect_init(&rect, static_cast<float>(x1), static_cast<float>(y1), static_cast<float>(x2 - x1),
+                           static_cast<float>(y2 - y1));
+        if (x1 < x2 && y1 < y2)
+            gtk_snapshot_append_color(snapshot, &black, &rect);
+    };
+    if (hole.empty())
+        return paint(0, 0, width, height);
+    paint(0, 0, width, hole.y);
+    paint(0, hole.y, hole.x, hole.y + hole.height);
+    paint(hole.x + hole.width, hole.y, width, hole.y + hole.height);
+    paint(0, hole.y + hole.height, width, height);
 }
 
 static void display_measure(GtkWidget *, GtkOrientation, int, int *minimum, int *natural, int *, int *)
@@ -286,6 +340,8 @@ static void spice_overlay_display_class_init(SpiceOverlayDisplayClass *klass)
     widget_class->measure = display_measure;
     guest_resized_signal = g_signal_new("guest-resized", SPICE_OVERLAY_TYPE_DISPLAY, G_SIGNAL_RUN_LAST, 0, nullptr,
                                         nullptr, nullptr, G_TYPE_NONE, 2, G_TYPE_INT, G_TYPE_INT);
+    trouble_signal = g_signal_new("trouble", SPICE_OVERLAY_TYPE_DISPLAY, G_SIGNAL_RUN_LAST, 0, nullptr, nullptr,
+                                  nullptr, G_TYPE_NONE, 1, G_TYPE_STRING);
 }
 
 GtkWidget *spice_overlay_display_new(SpiceSession *session, const SpiceOverlayDisplayOptions *options, GError **error)
@@ -310,6 +366,7 @@ GtkWidget *spice_overlay_display_new(SpiceSession *session, const SpiceOverlayDi
         }
         codecs = std::move(*capabilities);
     }
+    add_style(gdk_display, "window.spice-overlay-covered { background: none; }");
     auto *self = SPICE_OVERLAY_DISPLAY(g_object_new(SPICE_OVERLAY_TYPE_DISPLAY, nullptr));
     self->core = new DisplayCore(self, session, *options, std::move(codecs), std::move(*connection));
     return GTK_WIDGET(self);
@@ -319,6 +376,12 @@ void spice_overlay_display_get_guest_size(SpiceOverlayDisplay *self, int *width,
 {
     *width = self->core ? self->core->desktop().width() : 0;
     *height = self->core ? self->core->desktop().height() : 0;
+}
+
+void spice_overlay_display_set_covered(SpiceOverlayDisplay *self, gboolean covered)
+{
+    if (self->core)
+        self->core->set_covered(covered);
 }
 
 char *spice_overlay_display_dup_statistics(SpiceOverlayDisplay *self)

@@ -10,7 +10,8 @@ G_BEGIN_DECLS
  * SpiceOverlayDisplay: a GTK 4 widget that shows the first display of a SPICE session, with the videos that its guest redirects.
  * It connects the session's display, cursor, inputs and video port channels as they appear, and forwards keyboard and pointer.
  * Wayland only. The widget paints black where the guest's display does not reach; the display lies on a subsurface above the
- * window, so nothing that the program draws in the same window appears over it (popovers and other windows do).
+ * window, so what the program draws over it in the same window is seen only after spice_overlay_display_set_covered()
+ * (popovers and other windows always are).
  *
  * C interface, main thread only.
  */
@@ -29,6 +30,18 @@ GtkWidget *spice_overlay_display_new(SpiceSession *session, const SpiceOverlayDi
 
 /** Size of the guest's display in guest pixels, 0 x 0 while there is none. The signal "guest-resized" tells of changes. */
 void spice_overlay_display_get_guest_size(SpiceOverlayDisplay *self, int *width, int *height);
+
+/**
+ * Whether the program draws anything over the widget in the same window, as a GtkOverlay does. The display is then shown
+ * below the window, whose background is taken away for as long (by a style class on its root); what else lies between the
+ * root and the widget must have none. Changes together with what the window draws next.
+ */
+void spice_overlay_display_set_covered(SpiceOverlayDisplay *self, gboolean covered);
+
+/*
+ * Signals: "guest-resized" (int width, int height), see above. "trouble" (const char *what): something that the person should be
+ * told: a clause in English, without a full stop, such as "a video is left to the guest: the decoder failed repeatedly".
+ */
 
 /** What the redirection has done so far, as the members of a JSON object without its braces. Free with g_free(). */
 char *spice_overlay_display_dup_statistics(SpiceOverlayDisplay *self);

@@ -16,9 +16,11 @@ struct GuestDesktopSignals {
                                gpointer data)
     {
         if (format != SPICE_SURFACE_FMT_32_xRGB && format != SPICE_SURFACE_FMT_32_ARGB) {
-            g_warning("the guest's display has %s, which is not shown: set it to 32 bits a pixel",
-                      format == SPICE_SURFACE_FMT_16_555 || format == SPICE_SURFACE_FMT_16_565 ? "16 bits a pixel"
-                                                                                             : "an unknown pixel format");
+            self(data)->trouble_(std::string("the guest's display has ")
+                                 + (format == SPICE_SURFACE_FMT_16_555 || format == SPICE_SURFACE_FMT_16_565
+                                        ? "16 bits a pixel"
+                                        : "an unknown pixel format")
+                                 + ", which is not shown: set it to 32 bits a pixel");
             return self(data)->set_picture({});
         }
         if (!pixels || width <= 0 || height <= 0 || width > 16384 || height > 16384 || stride % 4 != 0)
@@ -51,8 +53,12 @@ struct GuestDesktopSignals {
 };
 
 GuestDesktop::GuestDesktop(SpiceSession *session, GtkWidget *widget, Screen &screen, std::function<void()> changed,
-                           std::function<void()> resized)
-    : widget_(widget), screen_(screen), changed_(std::move(changed)), resized_(std::move(resized))
+                           std::function<void()> resized, std::function<void(const std::string &)> trouble)
+    : widget_(widget),
+      screen_(screen),
+      changed_(std::move(changed)),
+      resized_(std::move(resized)),
+      trouble_(std::move(trouble))
 {
     signals_.emplace_back(session, "channel-new", G_CALLBACK(GuestDesktopSignals::channel_new), this);
     signals_.emplace_back(session, "channel-destroy", G_CALLBACK(GuestDesktopSignals::channel_destroy), this);
@@ -83,6 +89,8 @@ void GuestDesktop::remove_channel(SpiceChannel *channel)
         for (const SignalConnection &s : signals_)
             if (s.instance() == channel) {
                 set_picture({});
+                screen_.set_gone();
+                resized_();
                 break;
             }
     signals_.remove_if([channel](const SignalConnection &s) { return s.instance() == channel; });

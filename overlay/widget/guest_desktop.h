@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <list>
+#include <string>
 
 namespace spice_overlay {
 
@@ -17,9 +18,9 @@ namespace spice_overlay {
 class GuestDesktop {
 public:
     /// All borrowed and outliving this. `changed` is called when the screen wants an update(), `resized` when the picture has
-    /// another size or is gone.
+    /// another size or is gone, `trouble` with what a person has to know.
     GuestDesktop(SpiceSession *session, GtkWidget *widget, Screen &screen, std::function<void()> changed,
-                 std::function<void()> resized);
+                 std::function<void()> resized, std::function<void(const std::string &)> trouble);
 
     [[nodiscard]] int width() const { return picture_.width; } ///< guest pixels; 0: no picture
     [[nodiscard]] int height() const { return picture_.height; }
@@ -34,6 +35,7 @@ private:
     Screen &screen_;
     std::function<void()> changed_;
     std::function<void()> resized_;
+    std::function<void(const std::string &)> trouble_;
     Picture picture_;
     std::list<SignalConnection> signals_;
 };

@@ -16,12 +16,38 @@ wire::Hello announcement(std::vector<wire::CodecCapability> codecs)
     return hello;
 }
 
+/// Whether a stream that ends so has not ended by anybody's wish: a person then wonders why the video stutters.
+bool is_trouble(wire::Reason reason)
+{
+    switch (reason) {
+    case wire::Reason::kUnsupportedCodec:
+    case wire::Reason::kUnsupportedProfile:
+    case wire::Reason::kTooLarge:
+    case wire::Reason::kTooManyStreams:
+    case wire::Reason::kBadParameters:
+    case wire::Reason::kDecoderFailed:
+    case wire::Reason::kLinkTooSlow:
+    case wire::Reason::kProtocolError:
+    case wire::Reason::kNoResources:
+        return true;
+    default:
+        return false;
+    }
+}
+
 } // namespace
 
 Redirection::Redirection(Config config, Screen &screen, WaylandConnection &connection, Statistics &statistics,
-                         std::function<void(std::span<const std::uint8_t>)> transmit, std::function<void()> on_screen_changed)
-    : config_(std::move(config)), screen_(screen), connection_(connection), statistics_(statistics),
-      transmit_(std::move(transmit)), on_screen_changed_(std::move(on_screen_changed)), session_(announcement(config_.codecs), *this),
+                         std::function<void(std::span<const std::uint8_t>)> transmit,
+                         std::function<void()> on_screen_changed, std::function<void(const std::string &)> on_trouble)
+    : config_(std::move(config)),
+      screen_(screen),
+      connection_(connection),
+      statistics_(statistics),
+      transmit_(std::move(transmit)),
+      on_screen_changed_(std::move(on_screen_changed)),
+      on_trouble_(std::move(on_trouble)),
+      session_(announcement(config_.codecs), *this),
       timer_([this] { work(); })
 {
 }
@@ -29,7 +55,7 @@ Redirection::Redirection(Config config, Screen &screen, WaylandConnection &conne
 Redirection::~Redirection()
 {
     while (!streams_.empty())
-        end_stream(streams_.begin()->first);
+        end_stream(streams_.begin()->first, wire::Reason::kShuttingDown);
 }
 
 void Redirection::port_opened()
@@ -71,6 +97,7 @@ wire::Reason Redirection::open(const wire::StreamOpen &open)
     auto stream = std::make_unique<VideoStream>(setup, open, static_cast<VideoStream::Owner &>(*this));
     if (Status started = stream->start(); !started) {
         g_warning("stream %u is refused: %s", open.stream, started.error().message.c_str());
+        on_trouble_("a video is left to the guest: " + started.error().message);
         return wire::Reason::kNoResources;
     }
     ++statistics_.streams_opened;
@@ -102,15 +129,17 @@ void Redirection::play_state(const wire::PlayState &state)
 void Redirection::close(std::uint32_t stream, wire::Reason reason)
 {
     g_debug("stream %u has ended: %s", stream, wire::describe(reason));
-    end_stream(stream);
+    end_stream(stream, reason);
 }
 
-void Redirection::end_stream(std::uint32_t stream)
+void Redirection::end_stream(std::uint32_t stream, wire::Reason reason)
 {
     screen_.remove_stream(stream);
     streams_.erase(stream);
     failed_.erase(stream);
     on_screen_changed_();
+    if (is_trouble(reason))
+        on_trouble_(std::string("a video is left to the guest: ") + wire::describe(reason));
 }
 
 void Redirection::units_done(std::uint32_t stream, std::uint32_t units)
@@ -159,7 +188,7 @@ void Redirection::work()
     while (!failed_.empty()) {
         auto [stream, reason] = *failed_.begin();
         session_.close_stream(stream, reason);
-        end_stream(stream);
+        end_stream(stream, reason);
     }
     for (auto &[id, stream] : streams_) {
         unsigned late = 0;

@@ -25,9 +25,10 @@ public:
     };
 
     /// `screen`, `connection` and `statistics` outlive the redirection. `transmit` takes bytes for the port; `on_screen_changed` is called
-    /// when the screen wants an update().
+    /// when the screen wants an update(), `on_trouble` with what a person has to know.
     Redirection(Config config, Screen &screen, WaylandConnection &connection, Statistics &statistics,
-                std::function<void(std::span<const std::uint8_t>)> transmit, std::function<void()> on_screen_changed);
+                std::function<void(std::span<const std::uint8_t>)> transmit, std::function<void()> on_screen_changed,
+                std::function<void(const std::string &)> on_trouble);
     ~Redirection() override;
 
     void port_opened();
@@ -56,7 +57,7 @@ private:
     void frame_presented(const VideoFrame &frame, std::int64_t at) override;
     void frame_replaced(const VideoFrame &frame, bool hidden) override;
 
-    void end_stream(std::uint32_t stream);
+    void end_stream(std::uint32_t stream, wire::Reason reason);
     void work();     ///< shows what is due, ends what has failed
     void tick();     ///< what the session has to do
     void schedule(); ///< sets the timer for the next work()
@@ -67,6 +68,7 @@ private:
     Statistics &statistics_;
     std::function<void(std::span<const std::uint8_t>)> transmit_;
     std::function<void()> on_screen_changed_;
+    std::function<void(const std::string &)> on_trouble_;
     Session session_;
     std::map<std::uint32_t, std::unique_ptr<VideoStream>> streams_;
     std::map<std::uint32_t, wire::Reason> failed_; ///< to be closed in work()

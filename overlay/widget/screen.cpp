@@ -27,6 +27,7 @@ void Screen::detach()
 void Screen::set_picture(const Picture &picture, std::int64_t now)
 {
     picture_ = picture;
+    gone_ = gone_ && !picture.pixels;
     sync_.set_live(picture);
     for (const auto &[id, stream] : streams_)
         if (stream.geometry)
@@ -104,6 +105,10 @@ Plan Screen::plan() const
 
 void Screen::update(std::int64_t now, bool at_once)
 {
+    if (scene_ && gone_ && at_once) {
+        scene_->clear();
+        gone_ = false;
+    }
     if (!scene_ || !picture_.pixels || !(at_once || scene_->ready()))
         return;
     DesktopSync::Released released = sync_.advance(now);
@@ -136,7 +141,7 @@ std::int64_t Screen::deadline() const
 void Screen::begin_layout()
 {
     if (scene_)
-        scene_->begin_layout();
+        scene_->begin_layout(covered_);
 }
 
 void Screen::end_layout()

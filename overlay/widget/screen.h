@@ -23,11 +23,18 @@ public:
 
     /// SPICE's picture; null pixels: none. It stays valid until the next call.
     void set_picture(const Picture &picture, std::int64_t now);
+    /// With no picture, the last one stays on show, until this says that there is no display either. Takes effect with the
+    /// window's layout.
+    void set_gone() { gone_ = true; }
     void damaged(const GuestRect &rect, std::int64_t now) { sync_.damaged(rect, now); }
     /// The space for the display, logical pixels of the window, and how many pixels of the screen one of them has.
     /// Returns whether any is another than before.
     bool set_space(int x, int y, int width, int height, double output_scale);
     [[nodiscard]] Fit fit() const;
+    /// Where the compositor has a picture; empty: nowhere.
+    [[nodiscard]] Fit shown() const { return scene_ ? scene_->desktop().shown() : Fit(); }
+    /// Whether the window draws over the display, which then goes below it. Takes effect with the window's layout.
+    void set_covered(bool covered) { covered_ = covered; }
 
     void add_stream(std::uint32_t stream, std::uint16_t rotation, VideoSurface::Listener &listener);
     void remove_stream(std::uint32_t stream);
@@ -62,6 +69,8 @@ private:
     double output_scale_ = 1;
     std::map<std::uint32_t, Stream> streams_;
     std::unique_ptr<Scene> scene_;
+    bool covered_ = false;
+    bool gone_ = false;
     GuestRegion damage_; ///< released, not yet committed
     bool dirty_ = true;  ///< something other than pixels has changed since the last commit
 };

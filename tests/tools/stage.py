@@ -180,6 +180,35 @@ def _read_exactly(stream, size, seconds):
     return data
 
 
+class Person:
+    """Somebody who sits at the keyboard and the pointer of an X server: for a Weston with `x_display`."""
+
+    def __init__(self, stage, size=(1280, 800)):
+        if not shutil.which("xdotool"):
+            raise Missing("xdotool is not installed")
+        self.size = size
+        read_end, write_end = os.pipe()
+        server = stage.start(
+            "xvfb",
+            ["Xvfb", "-displayfd", str(write_end), "-screen", "0", f"{size[0]}x{size[1]}x24", "-nolisten", "tcp"],
+            pass_fds=(write_end,),
+        )
+        os.close(write_end)
+        with os.fdopen(read_end) as answer:
+            number = answer.readline().strip()
+        if not number:
+            raise Failure(f"Xvfb ended at once: {server.tail()}")
+        self.display = f":{number}"
+
+    def points_at(self, x, y):
+        """Weston's X11 backend adds motions up, and may have missed where the pointer entered: the corners put that right."""
+        for place in ((self.size[0] - 1, self.size[1] - 1), (0, 0), (x, y)):
+            self.does("mousemove", *place)
+
+    def does(self, *words):
+        subprocess.run(["xdotool", *map(str, words)], env={**os.environ, "DISPLAY": self.display}, check=True)
+
+
 class Weston:
     """Headless Weston on a runtime folder of its own, its one output exactly `size` in logical pixels; a screenshot has
     `scale` times as many. `x_display`: on an X server instead, whose keyboard and pointer are Weston's."""
@@ -345,9 +374,10 @@ def start_play(stage, host, clips, *options, name="play"):
 
 
 class Viewer:
-    """spice-overlay-viewer, fullscreen on the given Weston."""
+    """spice-overlay-viewer, fullscreen on the given Weston. `asks`: with a person before it, whom it asks what to do when the
+    connection ends; else it ends too."""
 
-    def __init__(self, stage, weston, uri, *options, name="viewer"):
+    def __init__(self, stage, weston, uri, *options, name="viewer", asks=False):
         self.stats_path = stage.path("stats")
         self.process = stage.start(
             name,
@@ -355,6 +385,7 @@ class Viewer:
                 "spice-overlay-viewer",
                 uri,
                 "--fullscreen",
+                *([] if asks else ["--exit-on-disconnect"]),
                 "--stats",
                 self.stats_path,
                 "--decoder",

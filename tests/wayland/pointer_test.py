@@ -6,10 +6,7 @@ is drawn: with a guest that takes positions, and with one that takes relative mo
 usage: pointer_test.py --build DIR [--filter TEXT]"""
 
 import argparse
-import os
 import pathlib
-import shutil
-import subprocess
 import sys
 import time
 
@@ -25,23 +22,11 @@ SIZE = (1280, 800)
 build = None
 
 
-class Person:
-    """Host, viewer, and an X server at whose keyboard and pointer somebody sits."""
+class Person(staging.Person):
+    """With a host and a viewer."""
 
     def __init__(self, stage, *host_options):
-        if not shutil.which("xdotool"):
-            raise staging.Missing("xdotool is not installed")
-        read_end, write_end = os.pipe()
-        server = stage.start(
-            "xvfb",
-            ["Xvfb", "-displayfd", str(write_end), "-screen", "0", f"{SIZE[0]}x{SIZE[1]}x24", "-nolisten", "tcp"],
-            pass_fds=(write_end,),
-        )
-        os.close(write_end)
-        with os.fdopen(read_end) as answer:
-            number = answer.readline().strip()
-        check(number, f"Xvfb ended at once: {server.tail()}")
-        self.display = f":{number}"
+        super().__init__(stage, SIZE)
         self.weston = staging.Weston(stage, "pixman", SIZE, x_display=self.display)
         self.host = staging.Host(stage, SCENE, "--start-on", "client", *host_options)
         self.viewer = staging.Viewer(stage, self.weston, self.host.uri)
@@ -54,16 +39,12 @@ class Person:
             lambda: f"the desktop: {self.viewer.process.tail()}",
         )
 
-    def does(self, *words):
-        subprocess.run(["xdotool", *map(str, words)], env={**os.environ, "DISPLAY": self.display}, check=True)
-
     def leads_the_guest_to(self, x, y, by):
         """Moves there, and like any person a little more when nothing comes of it: what is moved before the input channel is up
         is lost, and a guest that answers late is not led on."""
         for _ in range(6):
-            # Weston's X11 backend adds motions up, and may have missed where the pointer entered: the corners put that right.
-            for place in ((SIZE[0] - 1, SIZE[1] - 1), (0, 0), (x + 9, y + 5), (x, y)):
-                self.does("mousemove", *place)
+            self.points_at(x + 9, y + 5)
+            self.does("mousemove", x, y)
             try:
                 return self.guest_pointer(near(x, y, by), 3)
             except staging.Failure as failure:

@@ -35,7 +35,7 @@ struct DesktopEvents {
 Result<std::unique_ptr<DesktopSurface>> DesktopSurface::create(WaylandConnection &connection, wl_surface *parent,
                                                                std::function<void()> on_ready)
 {
-    std::unique_ptr<DesktopSurface> d(new DesktopSurface(connection, std::move(on_ready)));
+    std::unique_ptr<DesktopSurface> d(new DesktopSurface(connection, parent, std::move(on_ready)));
     d->surface_ = wl_compositor_create_surface(connection.compositor());
     d->subsurface_ = wl_subcompositor_get_subsurface(connection.subcompositor(), d->surface_, parent);
     d->viewport_ = wp_viewporter_get_viewport(connection.viewporter(), d->surface_);
@@ -111,6 +111,26 @@ void DesktopSurface::set_fit(const Fit &fit)
     wp_viewport_set_destination(viewport_, fit.width, fit.height);
     fit_ = fit;
     update_opaque_region();
+}
+
+void DesktopSurface::place(bool below_parent)
+{
+    if (std::exchange(below_parent_, below_parent) == below_parent)
+        return;
+    if (below_parent)
+        wl_subsurface_place_below(subsurface_, parent_);
+    else
+        wl_subsurface_place_above(subsurface_, parent_);
+}
+
+void DesktopSurface::clear()
+{
+    free_buffers();
+    width_ = height_ = 0;
+    if (frame_)
+        wl_callback_destroy(std::exchange(frame_, nullptr)); // what is not shown has no frames
+    wl_surface_attach(surface_, nullptr, 0, 0);
+    commit_state();
 }
 
 bool DesktopSurface::has_free_buffer() const

@@ -28,6 +28,12 @@ public:
 
     /// Position and size. The position takes effect with the parent's next commit, the size with commit().
     void set_fit(const Fit &fit);
+    /// Below the parent's own pixels or, as at first, above them; with the parent's next commit.
+    void place(bool below_parent);
+    /// Commits no picture at all, and so hides everything below it too, until the next commit().
+    void clear();
+    /// Where the picture is; empty when there is none.
+    [[nodiscard]] Fit shown() const { return width_ > 0 ? fit_ : Fit(); }
 
     [[nodiscard]] bool has_free_buffer() const;
     /// Whether commit() can take a new picture without running ahead: the last one has been shown and a buffer is free.
@@ -55,8 +61,8 @@ private:
         bool busy = false;
     };
 
-    DesktopSurface(WaylandConnection &connection, std::function<void()> on_ready)
-        : connection_(connection), on_ready_(std::move(on_ready))
+    DesktopSurface(WaylandConnection &connection, wl_surface *parent, std::function<void()> on_ready)
+        : connection_(connection), parent_(parent), on_ready_(std::move(on_ready))
     {
     }
     bool allocate(int width, int height);
@@ -64,7 +70,9 @@ private:
     void update_opaque_region();
 
     WaylandConnection &connection_;
+    wl_surface *parent_;
     std::function<void()> on_ready_;
+    bool below_parent_ = false;
     wl_surface *surface_ = nullptr;
     wl_subsurface *subsurface_ = nullptr;
     wp_viewport *viewport_ = nullptr;

@@ -20,7 +20,9 @@ Result<std::unique_ptr<Scene>> Scene::create(WaylandConnection &connection, wl_s
 
 VideoSurface &Scene::add(std::uint32_t stream, std::uint16_t rotation, VideoSurface::Listener &listener)
 {
-    Video &video = videos_[stream];
+    // Its number may have been another stream's on a connection before.
+    std::erase_if(plan_.videos, [stream](const VideoPlan &v) { return v.stream == stream; });
+    Video &video = videos_[stream] = {};
     video.surface = std::make_unique<VideoSurface>(connection_, desktop_->surface(), rotation, listener);
     return *video.surface;
 }

@@ -30,8 +30,16 @@ public:
     /// False: not possible yet, nothing has changed; try again at on_ready.
     bool commit(const Picture &picture, const GuestRegion &damage, const Plan &plan, const Fit &fit);
 
-    /// Between the two, what is committed waits for the parent's next commit, to change together with the window's layout.
-    void begin_layout() { desktop_->set_synchronised(true); }
+    /// Shows nothing until the next commit().
+    void clear() { desktop_->clear(); }
+
+    /// Between the two, what is committed waits for the parent's next commit, to change together with the window's layout: so does
+    /// whether all of the scene is below the parent's own pixels or above them.
+    void begin_layout(bool below_parent)
+    {
+        desktop_->set_synchronised(true);
+        desktop_->place(below_parent);
+    }
     void end_layout() { desktop_->set_synchronised(false); }
 
     [[nodiscard]] const DesktopSurface &desktop() const { return *desktop_; }
