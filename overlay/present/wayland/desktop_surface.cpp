@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "desktop_surface.h"
 
+#include "copy_opaque.h"
 #include "portclient/base/unique_fd.h"
 #include "single_event.h"
 #include "viewporter-client-protocol.h"
@@ -180,14 +181,11 @@ bool DesktopSurface::commit(const Picture &picture, const GuestRegion &damage, c
     }
 
     GuestRegion copy = target->stale - hole;
-    for (const Box &b : copy.boxes()) {
-        for (int y = b.y1; y < b.y2; ++y) {
-            const std::uint32_t *from = picture.row(y) + b.x1;
-            std::uint32_t *to = target->pixels + std::ptrdiff_t{y} * width_ + b.x1;
-            for (int i = 0, n = b.width(); i < n; ++i)
-                to[i] = from[i] | 0xff000000u;
-        }
-    }
+    for (const Box &b : copy.boxes())
+        for (int y = b.y1; y < b.y2; ++y)
+            copy_opaque(picture.row(y) + b.x1, target->pixels + std::ptrdiff_t{y} * width_ + b.x1,
+                        static_cast<std::size_t>(b.width()));
+    finish_copies();
     GuestRegion clear = target->stale & hole;
     for (const Box &b : clear.boxes())
         for (int y = b.y1; y < b.y2; ++y)
