@@ -230,8 +230,10 @@ def headless(options):
 
 
 VIEWER_KEYS = [
+    "frames_decoded",
     "frames_presented",
     "frames_dropped_late",
+    "frames_while_hidden",
     "transport",
     "placements",
     "geometry_transactions",
@@ -274,8 +276,13 @@ def print_table(summary):
             return f"{value:.2f}"
         return f"{value:,}" if isinstance(value, int) else str(value)
 
-    for key, value in summary.items():
-        print(f"  {key.replace('_', ' '):26} {text(value)}")
+    rows = dict(summary)
+    for key, value in rows.pop("latency_ms").items():
+        rows[f"ms, {key}"] = value
+    for key, value in rows.items():
+        print(f"  {key.replace('_', ' '):28} {text(value)}")
+    if summary["frames_dropped_late"] > summary["frames_presented"] / 10:
+        print("\nFrames are dropped late when the compositor draws fewer than the film has: this one draws without a GPU.")
 
 
 def main():
