@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The oracle finds what it is there to find: each case spoils a right picture in one way and asks for the verdict."""
 
+import copy
 import pathlib
 import sys
 import tempfile
@@ -77,6 +78,20 @@ def names_the_frame_when_every_counter_is_covered():
     mask = np.zeros((240, 320), bool)
     mask[30:70, 40:200] = True
     check(oracle.identify(shot[part], mask, TARGET, target_area, reference) == FRAME, "best match")
+
+
+def names_the_frame_when_a_pointer_alone_tells_it_from_others():
+    still = copy.copy(reference)
+    noise = np.random.default_rng(9).integers(40, 200, TARGET[2] * TARGET[3]).astype(np.uint8)
+    still.data = np.full((reference.count, reference.data.shape[1]), 128, np.uint8)
+    still.data[:, : noise.size] = noise
+    for number in range(still.count):
+        still.planes(number)[0][100:104, 7 * number : 7 * number + 4] = 235
+    for number in range(0, still.count, 13):
+        grey = np.round((still.planes(number)[0].astype(float) - 16) / 219 * 255).astype(np.uint8)
+        video = oracle.Video(TARGET, PLACEHOLDER, still)
+        verdict = oracle.judge(shot_with(np.stack([grey] * 3, -1)), framebuffer, [video])
+        check(verdict.clean and verdict.frames == {1: number}, f"{number}: {verdict}")
 
 
 def finds_a_video_shifted_by_one_pixel():
