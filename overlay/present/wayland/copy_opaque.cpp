@@ -10,8 +10,6 @@ void copy_opaque(const std::uint32_t *from, std::uint32_t *to, std::size_t pixel
         to[i] = from[i] | 0xff000000U;
 }
 
-void finish_copies()
-{
-}
+void finish_copies() {}
 
 } // namespace spice_overlay
