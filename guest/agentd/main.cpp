@@ -3,10 +3,10 @@
 
 #include "agent.h"
 #include "log.h"
+#include "portclient/base/command_line.h"
 #include "portclient/device/port.h"
 #include "session_watch.h"
 
-#include <getopt.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -58,51 +58,29 @@ int fail(int status, const std::string &message)
     return status;
 }
 
-/// Negative: go on; otherwise the program's exit status.
-int parse(int argc, char **argv, Arguments &arguments)
+/// Nothing when the command line asked for words alone.
+Result<std::optional<Arguments>> parse(int argc, char **argv)
 {
-    enum { kPort = 1, kSocket, kSessions, kStats, kVerbose, kHelpOption, kVersion };
-    static const option kOptions[] = {
-        {"port", required_argument, nullptr, kPort},         {"socket", required_argument, nullptr, kSocket},
-        {"sessions", required_argument, nullptr, kSessions}, {"stats", required_argument, nullptr, kStats},
-        {"verbose", no_argument, nullptr, kVerbose},         {"help", no_argument, nullptr, kHelpOption},
-        {"version", no_argument, nullptr, kVersion},         {},
-    };
-    opterr = 0;
-    for (int given; (given = getopt_long(argc, argv, ":", kOptions, nullptr)) != -1;) {
-        switch (given) {
-        case kPort:
-            arguments.port = optarg;
-            break;
-        case kSocket:
-            arguments.socket = optarg;
-            break;
-        case kSessions:
-            arguments.sessions = optarg;
-            if (arguments.sessions != "logind" && arguments.sessions != "any" && arguments.sessions != "auto")
-                return fail(kUsage, "--sessions is logind, any or auto; see --help");
-            break;
-        case kStats:
-            arguments.stats = optarg;
-            break;
-        case kVerbose:
-            log_verbosely();
-            break;
-        case kHelpOption:
-            std::fputs(kHelp, stdout);
-            return kOk;
-        case kVersion:
-            std::printf("%s %s\n", kProgram, SPICE_OVERLAY_VERSION);
-            return kOk;
-        case ':':
-            return fail(kUsage, std::string(argv[optind - 1]) + " wants a value; see --help");
-        default:
-            return fail(kUsage, std::string("unknown option ") + argv[optind - 1] + "; see --help");
-        }
-    }
-    if (optind < argc)
-        return fail(kUsage, std::string("unexpected argument ") + argv[optind] + "; see --help");
-    return -1;
+    Arguments arguments;
+    CommandLine line(kProgram, SPICE_OVERLAY_VERSION, kHelp);
+    line.value("port", arguments.port);
+    line.value("socket", arguments.socket);
+    line.value("sessions", [&](const std::string &how) -> Status {
+        arguments.sessions = how;
+        if (how != "logind" && how != "any" && how != "auto")
+            return Error{"it is logind, any or auto"};
+        return Success{};
+    });
+    line.value("stats", arguments.stats);
+    line.flag("verbose", log_verbosely);
+    auto others = line.parse(argc, argv);
+    if (!others)
+        return others.error();
+    if (!*others)
+        return std::optional<Arguments>();
+    if (!(*others)->empty())
+        return wrong_usage("unexpected argument " + (*others)->front());
+    return std::optional(arguments);
 }
 
 std::string socket_error(const std::string &path, int error)
@@ -192,7 +170,8 @@ int serve(const Arguments &arguments)
 
 int main(int argc, char **argv)
 {
-    Arguments arguments;
-    int status = parse(argc, argv, arguments);
-    return status >= 0 ? status : serve(arguments);
+    auto arguments = parse(argc, argv);
+    if (!arguments)
+        return fail(kUsage, arguments.error().message);
+    return *arguments ? serve(**arguments) : kOk;
 }

@@ -4,12 +4,12 @@
 #include "geometry_feed.h"
 #include "media_source.h"
 #include "player.h"
+#include "portclient/base/command_line.h"
 #include "portclient/device/port.h"
 #include "statistics.h"
 #include "window_player.h"
 
 #include <fcntl.h>
-#include <getopt.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -80,91 +80,44 @@ int fail(int status, const std::string &message)
     return status;
 }
 
-int usage(const std::string &message)
+/// Nothing when the command line asked for words alone.
+Result<std::optional<Arguments>> parse(int argc, char **argv)
 {
-    return fail(kUsage, message + "; see --help");
-}
-
-/// Negative: go on; otherwise the program's exit status.
-int parse(int argc, char **argv, Arguments &arguments)
-{
-    enum { kPort = 1, kGeometryFrom, kRect, kLoop, kStats, kQuiet, kLocal, kFullscreen, kNoSound, kAgent, kHelpOption, kVersion };
-    static const option kOptions[] = {
-        {"port", required_argument, nullptr, kPort},
-        {"geometry-from", required_argument, nullptr, kGeometryFrom},
-        {"rect", required_argument, nullptr, kRect},
-        {"loop", no_argument, nullptr, kLoop},
-        {"stats", required_argument, nullptr, kStats},
-        {"quiet", no_argument, nullptr, kQuiet},
-        {"local", no_argument, nullptr, kLocal},
-        {"fullscreen", no_argument, nullptr, kFullscreen},
-        {"no-sound", no_argument, nullptr, kNoSound},
-        {"agent", required_argument, nullptr, kAgent},
-        {"help", no_argument, nullptr, kHelpOption},
-        {"version", no_argument, nullptr, kVersion},
-        {},
-    };
-    opterr = 0;
-    for (int given; (given = getopt_long(argc, argv, ":", kOptions, nullptr)) != -1;) {
-        switch (given) {
-        case kPort:
-            arguments.port = optarg;
-            break;
-        case kGeometryFrom:
-            arguments.geometry_from = optarg;
-            break;
-        case kRect: {
-            auto rect = parse_rect(optarg);
-            if (!rect)
-                return usage("--rect: " + rect.error().message);
-            arguments.rect = rect.value();
-            break;
-        }
-        case kLoop:
-            arguments.loop = true;
-            break;
-        case kStats:
-            arguments.stats = optarg;
-            break;
-        case kQuiet:
-            arguments.quiet = true;
-            break;
-        case kLocal:
-            arguments.local = true;
-            break;
-        case kFullscreen:
-            arguments.fullscreen = true;
-            break;
-        case kNoSound:
-            arguments.sound = false;
-            break;
-        case kAgent:
-            arguments.agent = optarg;
-            break;
-        case kHelpOption:
-            std::fputs(kHelp, stdout);
-            return kOk;
-        case kVersion:
-            std::printf("%s %s\n", kProgram, SPICE_OVERLAY_VERSION);
-            return kOk;
-        case ':':
-            return usage(std::string(argv[optind - 1]) + " wants a value");
-        default:
-            return usage(std::string("unknown option ") + argv[optind - 1]);
-        }
-    }
-    arguments.files.assign(argv + optind, argv + argc);
+    Arguments arguments;
+    CommandLine line(kProgram, SPICE_OVERLAY_VERSION, kHelp);
+    line.value("port", arguments.port);
+    line.value("geometry-from", arguments.geometry_from);
+    line.value("rect", [&](const std::string &text) -> Status {
+        auto rect = parse_rect(text);
+        if (!rect)
+            return rect.error();
+        arguments.rect = rect.value();
+        return Success{};
+    });
+    line.flag("loop", arguments.loop);
+    line.value("stats", arguments.stats);
+    line.flag("quiet", arguments.quiet);
+    line.flag("local", arguments.local);
+    line.flag("fullscreen", arguments.fullscreen);
+    line.flag("no-sound", arguments.sound, false);
+    line.value("agent", arguments.agent);
+    auto files = line.parse(argc, argv);
+    if (!files)
+        return files.error();
+    if (!*files)
+        return std::optional<Arguments>();
+    arguments.files = **files;
     if (arguments.files.empty())
-        return usage("no FILE given");
+        return wrong_usage("no FILE given");
     bool places = arguments.rect || !arguments.geometry_from.empty();
     if (arguments.port.empty() && places)
-        return usage("--rect and --geometry-from go with --port");
+        return wrong_usage("--rect and --geometry-from go with --port");
     bool windowed = arguments.local || arguments.fullscreen || !arguments.sound || !arguments.agent.empty();
     if (!arguments.port.empty() && windowed)
-        return usage("--local, --fullscreen, --no-sound and --agent do not go with --port");
+        return wrong_usage("--local, --fullscreen, --no-sound and --agent do not go with --port");
     if (arguments.rect && !arguments.geometry_from.empty())
-        return usage("--rect and --geometry-from exclude each other");
-    return -1;
+        return wrong_usage("--rect and --geometry-from exclude each other");
+    return std::optional(arguments);
 }
 
 Result<UniqueFd> open_geometry(const std::string &from)
@@ -280,9 +233,11 @@ int play_in_window(const Arguments &arguments)
 
 int main(int argc, char **argv)
 {
-    Arguments arguments;
-    int status = parse(argc, argv, arguments);
-    if (status >= 0)
-        return status;
+    auto parsed = parse(argc, argv);
+    if (!parsed)
+        return fail(kUsage, parsed.error().message);
+    if (!*parsed)
+        return kOk;
+    const Arguments &arguments = **parsed;
     return arguments.port.empty() ? play_in_window(arguments) : play_files(arguments);
 }

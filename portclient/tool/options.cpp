@@ -4,13 +4,11 @@
 #include "end.h"
 #include "frame.h"
 
+#include "portclient/base/command_line.h"
 #include "portclient/wire/messages.h"
 
-#include <getopt.h>
-
 #include <charconv>
-#include <cstdio>
-#include <cstring>
+#include <string_view>
 #include <utility>
 
 namespace spice_overlay::tool {
@@ -71,104 +69,76 @@ std::optional<std::int64_t> parse_time(std::string_view text)
     return *value * unit;
 }
 
-std::optional<Options::Command> parse_command(const char *text)
+std::optional<Options::Command> parse_command(std::string_view text)
 {
-    static constexpr std::pair<const char *, Options::Command> kCommands[] = {
+    static constexpr std::pair<std::string_view, Options::Command> kCommands[] = {
         {"hello", Options::Command::kHello},
         {"echo", Options::Command::kEcho},
         {"throughput", Options::Command::kThroughput},
         {"rtt", Options::Command::kRtt},
         {"soak", Options::Command::kSoak}};
     for (auto [name, command] : kCommands)
-        if (std::strcmp(name, text) == 0)
+        if (name == text)
             return command;
     return std::nullopt;
-}
-
-Error usage(const std::string &message)
-{
-    return Error{message + "; see --help"};
 }
 
 } // namespace
 
 Result<std::optional<Options>> parse_options(int argc, char **argv)
 {
-    enum { kName = 1, kDuration, kCount, kSize, kTimeout, kJson, kQuiet, kHelpOption, kVersion };
-    static const option kOptions[] = {
-        {"name", required_argument, nullptr, kName},       {"duration", required_argument, nullptr, kDuration},
-        {"count", required_argument, nullptr, kCount},     {"size", required_argument, nullptr, kSize},
-        {"timeout", required_argument, nullptr, kTimeout}, {"json", no_argument, nullptr, kJson},
-        {"quiet", no_argument, nullptr, kQuiet},           {"help", no_argument, nullptr, kHelpOption},
-        {"version", no_argument, nullptr, kVersion},       {},
-    };
     Options options;
     options.name = wire::kDefaultPortName;
-    opterr = 0;
-    for (int given; (given = getopt_long(argc, argv, ":", kOptions, nullptr)) != -1;) {
-        switch (given) {
-        case kName:
-            options.name = optarg;
-            break;
-        case kDuration:
-        case kTimeout: {
-            auto time = parse_time(optarg);
-            if (!time)
-                return usage(std::string(optarg) + " is not a time: write 500ms, 90s, 10m or 8h");
-            if (given == kDuration)
-                options.duration = *time;
-            else
-                options.timeout = *time;
-            break;
-        }
-        case kCount: {
-            auto count = whole_number<std::uint32_t>(optarg);
-            if (!count || *count == 0 || *count > 1'000'000)
-                return usage("--count takes 1 to 1000000");
-            options.count = *count;
-            break;
-        }
-        case kSize: {
-            auto size = whole_number<std::uint32_t>(optarg);
-            if (!size || *size < kHeaderSize || *size > kMaxFrame)
-                return usage("--size takes 28 to 32768 bytes");
-            options.size = *size;
-            break;
-        }
-        case kJson:
-            options.json = true;
-            break;
-        case kQuiet:
-            options.quiet = true;
-            break;
-        case kHelpOption:
-            std::fputs(kHelp, stdout);
-            if (!has_client_end())
-                std::puts("\nThis build has the guest's end alone.");
-            return std::optional<Options>();
-        case kVersion:
-            std::printf("%s %s%s\n", kProgram, SPICE_OVERLAY_VERSION, has_client_end() ? "" : " (guest's end alone)");
-            return std::optional<Options>();
-        case ':':
-            return usage(std::string(argv[optind - 1]) + " wants a value");
-        default:
-            return usage(std::string("unknown option ") + argv[optind - 1]);
-        }
+    std::string help = kHelp, version = SPICE_OVERLAY_VERSION;
+    if (!has_client_end()) {
+        help += "\nThis build has the guest's end alone.\n";
+        version += " (guest's end alone)";
     }
-    int given = argc - optind;
-    if (given < 1 || given > 2)
-        return usage("give a command, and at most one port or URI");
-    auto command = parse_command(argv[optind]);
+    CommandLine line(kProgram, version.c_str(), help.c_str());
+    line.value("name", options.name);
+    auto time = [&line](const char *option, auto &to) {
+        line.value(option, [&to](const std::string &text) -> Status {
+            auto time = parse_time(text);
+            if (!time)
+                return Error{text + " is not a time: write 500ms, 90s, 10m or 8h"};
+            to = *time;
+            return Success{};
+        });
+    };
+    time("duration", options.duration);
+    time("timeout", options.timeout);
+    auto number = [&line](const char *option, std::uint32_t &to, std::uint32_t least, std::uint32_t most) {
+        line.value(option, [&to, least, most](const std::string &text) -> Status {
+            auto number = whole_number<std::uint32_t>(text);
+            if (!number || *number < least || *number > most)
+                return Error{"it takes " + std::to_string(least) + " to " + std::to_string(most)};
+            to = *number;
+            return Success{};
+        });
+    };
+    number("count", options.count, 1, 1'000'000);
+    number("size", options.size, kHeaderSize, kMaxFrame);
+    line.flag("json", options.json);
+    line.flag("quiet", options.quiet);
+    auto parsed = line.parse(argc, argv);
+    if (!parsed)
+        return parsed.error();
+    if (!*parsed)
+        return std::optional<Options>();
+    const std::vector<std::string> &words = **parsed;
+    if (words.empty() || words.size() > 2)
+        return wrong_usage("give a command, and at most one port or URI");
+    auto command = parse_command(words[0]);
     if (!command)
-        return usage(std::string(argv[optind]) + " is no command");
+        return wrong_usage(words[0] + " is no command");
     options.command = *command;
-    std::string target = given == 2 ? argv[optind + 1] : options.name;
+    const std::string &target = words.size() == 2 ? words[1] : options.name;
     if (target.find("://") != std::string::npos || target.ends_with(".vv"))
         options.target = target;
     else
         options.port = target;
     if (options.name.empty() || target.empty())
-        return usage("a port's name cannot be empty");
+        return wrong_usage("a port's name cannot be empty");
     bool measures = options.command != Options::Command::kHello && options.command != Options::Command::kEcho;
     if (!options.timeout && measures)
         options.timeout = 30'000'000'000;

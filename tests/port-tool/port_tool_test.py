@@ -356,8 +356,8 @@ def wrong_words_have_a_status_and_a_message():
         table = [
             (["sing"], 2, "sing is no command"),
             ([], 2, "give a command"),
-            (["rtt", "--count", "0"], 2, "--count takes"),
-            (["rtt", "--size", "27"], 2, "--size takes"),
+            (["rtt", "--count", "0"], 2, "--count: it takes"),
+            (["rtt", "--size", "27"], 2, "--size: it takes"),
             (["soak", "--duration", "5y"], 2, "is not a time"),
             (["rtt", "--timeout"], 2, "wants a value"),
             (["rtt", "--fast"], 2, "unknown option --fast"),
