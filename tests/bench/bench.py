@@ -13,6 +13,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("tools", "bench", "vm", "oracle", "demo")]
+import geometry_latency
 import guest_cost
 import machine as machines
 import meters
@@ -331,6 +332,11 @@ class Bench:
         with staging.Stage(self.build) as stage:
             guest_cost.measure(self.table, stage, self.turns(self.clip("1920x1080", 20), 6), self.clip("1920x1080", 3), 3)
 
+    def latency(self):
+        """When the client hears that a window has moved, while a full-rate 1080p video goes the same way."""
+        with staging.Stage(self.build) as stage:
+            geometry_latency.measure(self.table, stage, self.turns(self.clip("1920x1080", 20), 6))
+
 
 def decoders_of(pid):
     children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -346,6 +352,7 @@ FIGURES = {
     "port": Bench.port,
     "server": Bench.server,
     "guest": Bench.guest,
+    "latency": Bench.latency,
 }
 
 

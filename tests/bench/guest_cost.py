@@ -10,15 +10,6 @@ import stage as staging
 
 SIZE = (1920, 1080)
 SECONDS = 10
-FOLDER = "/var/films"  # in the guest's memory: a shared folder costs more to read than the film to demultiplex
-
-
-def _bring(machine, clip):
-    """The clip's path as a file of the guest's own."""
-    machine.run("mkdir", "-p", FOLDER)
-    machine.run("cp", f"/host{clip}", FOLDER, seconds=120)
-    return f"{FOLDER}/{clip.name}"
-
 
 def _guest_seconds(machine, processes):
     """Processor time of processes in the guest, user and system."""
@@ -42,7 +33,7 @@ def _server_seconds(qemu):
 def _play(seat, agent, clip):
     """{program: processor time} in the guest, and the server's, for SECONDS of the redirected clip in gst-play."""
     plugin = f"/host{seat.stage.build}/guest/gstreamer"
-    film = _bring(seat.machine, clip)
+    film = seat.machine.bring(clip)
     play = seat.desk.start(
         "gst-play", "gst-play-1.0", "--no-interactive", "--quiet", film, environment={"GST_PLUGIN_PATH": plugin}
     )
@@ -75,7 +66,7 @@ def _decode(machine, clip, seconds):
         "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
         "print(used.ru_utime + used.ru_stime)"
     )
-    pipeline = ["filesrc", f"location={_bring(machine, clip)}", "!", "qtdemux", "!", "h264parse", "!", "avdec_h264", "!"]
+    pipeline = ["filesrc", f"location={machine.bring(clip)}", "!", "qtdemux", "!", "h264parse", "!", "avdec_h264", "!"]
     launch = ["python3", "-c", code, "gst-launch-1.0", *pipeline]
     registry = {"GST_REGISTRY": "/var/cache/gst-registry.bin"}
     cost = lambda *end: float(machine.run(*launch, *end, seconds=seconds, environment=registry).split()[-1])

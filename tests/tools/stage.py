@@ -20,6 +20,8 @@ import numpy as np
 PROGRAMS = {
     "spice-overlay-host": "tests/host",
     "spice-overlay-film-host": "tests/bench",
+    "spice-overlay-geometry-client": "tests/bench",
+    "spice-overlay-window-mover": "tests/bench",
     "spice-overlay-play": "guest/play",
     "spice-overlay-agentd": "guest/agentd",
     "spice-overlay-port": "portclient/tool",
