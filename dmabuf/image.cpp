@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <numeric>
 #include <string>
 
 namespace spice_overlay {
@@ -73,7 +74,7 @@ Result<std::uint64_t> dmabuf_size(int fd, Image::Backing backing)
     if (backing == Image::Backing::kDmabuf && filesystem.f_type != DMA_BUF_MAGIC)
         return Error{"descriptor is not a dmabuf"};
     const off_t size = ::lseek(fd, 0, SEEK_END);
-    if (size <= 0)
+    if (size <= 0 || size > (off_t{1} << 40)) // more than any memory; sums of four stay small
         return Error{"descriptor does not tell its size"};
     return static_cast<std::uint64_t>(size);
 }
@@ -109,6 +110,9 @@ Result<Image> Image::make(const ImageDescription &d, std::vector<UniqueFd> objec
             return Error{name(i) + " has an impossible stride"};
         if (plane.offset >= sizes[plane.object])
             return Error{name(i) + " begins outside its memory"};
+        // What a compositor holds any image to, and ends its client for.
+        if (plane.offset + std::uint64_t{plane.stride} * (i == 0 ? d.height : 1) > sizes[plane.object])
+            return Error{name(i) + " ends outside its memory of " + std::to_string(sizes[plane.object]) + " bytes"};
         if (!linear)
             continue;
         if (Status status = check_linear(d, i, format->planes[i], sizes[plane.object]); !status)
@@ -116,7 +120,7 @@ Result<Image> Image::make(const ImageDescription &d, std::vector<UniqueFd> objec
     }
     if (static_cast<std::size_t>(std::count(used.begin(), used.end(), true)) != objects.size())
         return Error{"image with a descriptor that no plane lies in"};
-    return Image(d, std::move(objects));
+    return Image(d, std::move(objects), std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0}));
 }
 
 Image::Plane Image::plane(unsigned index) const

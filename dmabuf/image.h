@@ -56,7 +56,8 @@ public:
 
     /// Takes what another process says and checks it whole. With a linear (or implicit) layout the format has as many planes as it
     /// has, each holds its lines, and its last one ends within its descriptor. Other modifiers have planes of their own making, from
-    /// as many as the format has to four: each begins within its descriptor, the rest is for the driver to check.
+    /// as many as the format has to four: of them only what a compositor asks for is checked (the first plane's lines, and one line of
+    /// each other, within their descriptors); the rest is for the driver.
     [[nodiscard]] static Result<Image> make(const ImageDescription &description, std::vector<UniqueFd> objects,
                                             Backing backing = Backing::kDmabuf);
 
@@ -64,6 +65,7 @@ public:
     [[nodiscard]] std::uint64_t modifier() const { return description_.modifier; }
     [[nodiscard]] std::uint32_t width() const { return description_.width; } ///< pixels
     [[nodiscard]] std::uint32_t height() const { return description_.height; }
+    [[nodiscard]] std::uint64_t bytes() const { return bytes_; } ///< of all its descriptors
     [[nodiscard]] unsigned plane_count() const { return description_.plane_count; }
     struct Plane {
         int fd = -1; ///< borrowed; planes may share one
@@ -73,13 +75,14 @@ public:
     [[nodiscard]] Plane plane(unsigned index) const; ///< index below plane_count()
 
 private:
-    Image(const ImageDescription &description, std::vector<UniqueFd> objects)
-        : description_(description), objects_(std::move(objects))
+    Image(const ImageDescription &description, std::vector<UniqueFd> objects, std::uint64_t bytes)
+        : description_(description), objects_(std::move(objects)), bytes_(bytes)
     {
     }
 
     ImageDescription description_;
     std::vector<UniqueFd> objects_;
+    std::uint64_t bytes_;
 };
 
 /// The real size of the dmabuf behind a descriptor from another process, in bytes.

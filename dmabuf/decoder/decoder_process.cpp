@@ -44,7 +44,7 @@ int receive_batch(int socket, std::array<Packet, kBatch> &packets)
 {
     // Room for more descriptors than any message has; the kernel drops what goes beyond and says so.
     struct alignas(cmsghdr) Ancillary {
-        std::array<std::uint8_t, CMSG_SPACE(4 * sizeof(int))> bytes;
+        std::array<std::uint8_t, CMSG_SPACE((kMaxPlanes + 2) * sizeof(int))> bytes;
     };
     std::array<Ancillary, kBatch> ancillary;
     std::array<iovec, kBatch> vectors;
@@ -116,7 +116,7 @@ std::string printable(const char *text, std::size_t size)
 
 struct DecoderProcess::Private {
     Private(const Config &config, Listener &owner)
-        : listener(owner), slots(config.fourccs), places(ipc::kUnitsSize, ipc::kMaxUnits)
+        : listener(owner), slots(config.fourccs, config.allocator), places(ipc::kUnitsSize, ipc::kMaxUnits)
     {
     }
 
@@ -145,7 +145,7 @@ struct DecoderProcess::Private {
     void end_by_itself();
     [[nodiscard]] Status handle(Packet &packet);
     [[nodiscard]] Status consumed(std::uint32_t units);
-    [[nodiscard]] Status handle_buffer(const ipc::Buffer &message, UniqueFd fd);
+    [[nodiscard]] Status handle_buffer(const ipc::Buffer &message, std::vector<UniqueFd> fds);
     [[nodiscard]] Status handle_frame(const ipc::Frame &message);
 };
 
@@ -279,13 +279,13 @@ Status DecoderProcess::Private::handle(Packet &packet)
         return Error{"version " + std::to_string(head.version) + " of the decoder protocol"};
     if (head.size != packet.size)
         return Error{"message of a wrong size"};
-    if (packet.fds.size() != (head.kind == ipc::Kind::kBuffer ? 1u : 0u))
+    if (head.kind != ipc::Kind::kBuffer && !packet.fds.empty())
         return Error{std::to_string(packet.fds.size()) + " descriptors with a message"};
 
     switch (head.kind) {
     case ipc::Kind::kBuffer:
         if (const auto message = as<ipc::Buffer>(packet))
-            return handle_buffer(*message, std::move(packet.fds.front()));
+            return handle_buffer(*message, std::move(packet.fds));
         break;
     case ipc::Kind::kFrame:
         if (const auto message = as<ipc::Frame>(packet))
@@ -327,21 +327,15 @@ Status DecoderProcess::Private::consumed(std::uint32_t units)
     return Success{};
 }
 
-Status DecoderProcess::Private::handle_buffer(const ipc::Buffer &message, UniqueFd fd)
+Status DecoderProcess::Private::handle_buffer(const ipc::Buffer &message, std::vector<UniqueFd> fds)
 {
-    auto layout = slots.buffer(message, fd.get());
-    if (!layout)
-        return layout.error();
-    FrameBuffer buffer;
-    buffer.slot = message.slot;
-    buffer.fd = std::move(fd);
-    buffer.size = static_cast<std::size_t>(message.size);
-    buffer.fourcc = layout->fourcc;
-    buffer.width = layout->width;
-    buffer.height = layout->height;
-    for (unsigned i = 0; i < layout->plane_count; ++i)
-        buffer.planes[i] = {layout->planes[i].offset, layout->planes[i].stride};
-    listener.buffer(std::move(buffer));
+    const std::uint64_t expected = std::uint64_t{message.dmabufs} + (message.size > 0 ? 1 : 0);
+    if (expected == 0 || fds.size() != expected)
+        return Error{std::to_string(fds.size()) + " descriptors with a buffer of " + std::to_string(expected)};
+    auto buffer = slots.buffer(message, std::move(fds));
+    if (!buffer)
+        return buffer.error();
+    listener.buffer(std::move(*buffer));
     return Success{};
 }
 
@@ -399,6 +393,12 @@ std::vector<std::uint8_t> open_message(const DecoderProcess::Config &config)
     open.fourcc_count = static_cast<std::uint16_t>(config.fourccs.size());
     std::copy(config.fourccs.begin(), config.fourccs.end(), open.fourccs);
     open.yuv_matrix = config.yuv_matrix;
+    open.allocator = static_cast<std::uint16_t>(config.allocator);
+    for (std::size_t i = 0; i < config.fourccs.size(); ++i) {
+        const auto &wanted = config.dmabuf_fourccs;
+        if (std::find(wanted.begin(), wanted.end(), config.fourccs[i]) != wanted.end())
+            open.dmabuf_fourccs = static_cast<std::uint16_t>(open.dmabuf_fourccs | 1u << i);
+    }
     open.threads = config.threads ? config.threads : std::clamp(std::thread::hardware_concurrency(), 1u, 4u);
     open.extradata_size = static_cast<std::uint32_t>(stream.extradata.size());
     open.head.size = static_cast<std::uint32_t>(sizeof open + stream.extradata.size());
@@ -443,8 +443,10 @@ Result<std::unique_ptr<DecoderProcess>> DecoderProcess::start(const Config &conf
         != static_cast<ssize_t>(open.size()))
         return Error{std::string("cannot speak to the decoder: ") + std::strerror(errno)};
 
-    static_assert(ipc::kSocketFd == 3 && ipc::kUnitsFd == 4);
-    const std::array<int, 2> fds{theirs.get(), units->get()};
+    static_assert(ipc::kSocketFd == 3 && ipc::kUnitsFd == 4 && ipc::kDeviceFd == 5);
+    std::vector<int> fds{theirs.get(), units->get()};
+    if (config.device >= 0)
+        fds.push_back(config.device);
     auto pid = spawn(config.program, {}, fds);
     if (!pid)
         return pid.error();

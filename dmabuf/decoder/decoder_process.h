@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include "dmabuf/allocator.h"
+#include "frame_buffer.h"
 #include "portclient/base/result.h"
-#include "portclient/base/unique_fd.h"
 #include "portclient/wire/messages.h"
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -13,24 +13,6 @@
 #include <vector>
 
 namespace spice_overlay {
-
-/// Frame memory of one slot: a sealed memfd that holds all planes. Validated whole before the Listener sees it: fourcc,
-/// plane count, strides, offsets and size against the descriptor's real size, F_SEAL_SHRINK. Owned by whoever it is
-/// handed to.
-struct FrameBuffer {
-    std::uint32_t slot = 0;
-    UniqueFd fd;
-    std::size_t size = 0;     ///< bytes of the descriptor
-    std::uint32_t fourcc = 0; ///< DRM_FORMAT_YUV420 ("YU12"), DRM_FORMAT_NV12 or DRM_FORMAT_XRGB8888
-    std::uint32_t width = 0;  ///< buffer pixels, allocated (not cropped)
-    std::uint32_t height = 0;
-    struct Plane {
-        std::uint32_t offset = 0; ///< bytes
-        std::uint32_t stride = 0; ///< bytes
-    };
-    /// The planes follow each other as wl_shm wants them: one luma stride, chroma derived from it.
-    std::array<Plane, 3> planes{};
-};
 
 /// A decoded picture, in decoding output (presentation) order. Holds its slot until release().
 struct DecodedFrame {
@@ -56,6 +38,10 @@ public:
         /// told the stream's own. A YUV format is used only for pictures this is right for (unspecified counts as
         /// right); others are converted to XRGB8888 in the decoder.
         std::uint8_t yuv_matrix = 6;
+        /// What the decoder is to make dmabufs by, of frames in these of `fourccs`. `device` is the allocator's own, borrowed.
+        Allocator allocator = Allocator::kNone;
+        int device = -1;
+        std::vector<std::uint32_t> dmabuf_fourccs;
         unsigned threads = 0; ///< 0: as many as processors, 4 at most
     };
 

@@ -1,9 +1,22 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "frame_pool.h"
 
+#include "dmabuf/fence.h"
+
 #include <algorithm>
+#include <cstdio>
+#include <utility>
 
 namespace spice_overlay {
+
+namespace {
+
+constexpr char kMemoryName[] = "spice-overlay-frame"; ///< as it stands in /proc/PID/maps
+
+/// A picture that tears is better than none: a device that takes longer than this has other troubles.
+constexpr std::chrono::milliseconds kDevicePatience{100};
+
+} // namespace
 
 FramePool::FramePool()
 {
@@ -13,45 +26,81 @@ FramePool::FramePool()
     }
 }
 
+void FramePool::make_dmabufs(Allocator allocator, UniqueFd device, std::vector<std::uint32_t> fourccs)
+{
+    std::lock_guard lock(mutex_);
+    allocator_ = allocator;
+    device_ = std::move(device);
+    dmabuf_fourccs_ = std::move(fourccs);
+}
+
+/// Gives an unused slot memory of another shape, or its first. False: there is none.
+bool FramePool::fill(Slot &slot, const ImageLayout &layout, std::size_t size)
+{
+    slot.memory = Mapping(); // before the new, not to have both
+    slot.memfd.reset();
+    slot.dmabuf.reset();
+    const bool wanted =
+        std::find(dmabuf_fourccs_.begin(), dmabuf_fourccs_.end(), layout.fourcc) != dmabuf_fourccs_.end();
+    const Allocator allocator = wanted ? allocator_ : Allocator::kNone;
+    auto memory = allocate_frame(allocator, device_.get(), kMemoryName, size);
+    if (!memory && allocator != Allocator::kNone) {
+        std::fprintf(stderr, "spice-overlay-decoder: %s; frames are copied by the compositor instead\n",
+                     memory.error().message.c_str());
+        allocator_ = Allocator::kNone; // what failed once would fail for each frame
+        memory = allocate_frame(Allocator::kNone, -1, kMemoryName, size);
+    }
+    if (!memory)
+        return false;
+    slot.memory = std::move(memory->pixels);
+    slot.memfd = std::move(memory->memfd);
+    slot.dmabuf = std::move(memory->dmabuf);
+    slot.layout = layout;
+    slot.announced = false;
+    return true;
+}
+
 FramePool::Slot *FramePool::acquire(const ImageLayout &layout)
 {
     // Decoders' vector code reads a little past the end of a picture.
     const std::size_t size = whole_pages(layout.bytes) + whole_pages(1);
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     frame_bytes_ = size;
 
-    // The lowest that fits, so that few are ever used; else memory of another shape, which is of no use any more; else
-    // an empty one.
+    // The lowest that fits and that no device reads any more, so that few are ever used; else memory of another shape, which is of
+    // no use any more; else an empty one.
+    Slot *chosen = nullptr;
+    Slot *read = nullptr; // fits, but is still read
     Slot *best = nullptr;
     std::size_t total = 0;
     for (Slot &slot : slots_) {
         total += slot.charge();
-        if (!slot.free())
+        if (chosen || !slot.free())
             continue;
-        if (slot.memory.size() != 0 && slot.layout == layout) {
-            slot.in_codec = true;
-            return &slot;
+        if (slot.memory.size() == 0 || slot.layout != layout) {
+            if (!best || (best->memory.size() == 0 && slot.memory.size() != 0))
+                best = &slot;
+        } else if (!slot.dmabuf.valid() || wait_until_unread(slot.dmabuf.get(), std::chrono::milliseconds(0))) {
+            chosen = &slot;
+        } else if (!read) {
+            read = &slot;
         }
-        if (!best || (best->memory.size() == 0 && slot.memory.size() != 0))
-            best = &slot;
     }
     const std::size_t limit = std::min(ipc::kMaxFrameMemory, std::max(ipc::kFrameMemory, ipc::kMinFrames * size));
-    if (!best || total - best->charge() + std::max(size, best->known_size) > limit)
+    if (!chosen && best && total - best->charge() + std::max(size, best->known_size) <= limit && fill(*best, layout, size))
+        chosen = best;
+    const bool still_read = !chosen && read;
+    if (still_read)
+        chosen = read;
+    if (!chosen)
         return nullptr;
-
-    best->memory = Mapping(); // before the new, not to have both
-    best->fd.reset();
-    auto fd = make_sealed_memfd("spice-overlay-frame", size);
-    if (!fd)
-        return nullptr;
-    auto memory = Mapping::map(fd->get(), size, Mapping::Access::kReadWrite);
-    if (!memory)
-        return nullptr;
-    best->fd = std::move(*fd);
-    best->memory = std::move(*memory);
-    best->layout = layout;
-    best->in_codec = true;
-    return best;
+    chosen->in_codec = true;
+    lock.unlock(); // the slot is the caller's: others need not wait with it
+    if (still_read)
+        static_cast<void>(wait_until_unread(chosen->dmabuf.get(), kDevicePatience));
+    if (chosen->dmabuf.valid())
+        begin_writing(chosen->dmabuf.get());
+    return chosen;
 }
 
 void FramePool::codec_done(Slot &slot)
@@ -70,11 +119,13 @@ bool FramePool::lend(Slot &slot)
     return true;
 }
 
-UniqueFd FramePool::announce(Slot &slot)
+std::optional<FramePool::Announcement> FramePool::announce(Slot &slot)
 {
     std::lock_guard lock(mutex_);
+    if (std::exchange(slot.announced, true))
+        return std::nullopt;
     slot.known_size = slot.memory.size();
-    return std::move(slot.fd);
+    return Announcement{std::move(slot.memfd), slot.dmabuf.get()};
 }
 
 void FramePool::viewer_done(std::uint64_t slots)

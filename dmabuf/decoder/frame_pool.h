@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include "dmabuf/allocator.h"
 #include "dmabuf/formats.h"
 #include "dmabuf/memfd.h"
 #include "ipc.h"
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <mutex>
+#include <optional>
+#include <vector>
 
 namespace spice_overlay {
 
@@ -22,12 +26,14 @@ public:
         std::uint32_t index = 0;
         ImageLayout layout;
         Mapping memory;
-        UniqueFd fd; ///< until the viewer has been told of this memory
+        UniqueFd memfd;  ///< until the viewer has been told of this memory
+        UniqueFd dmabuf; ///< of this memory, for its fences; invalid: it is none
 
     private:
         friend class FramePool;
         bool in_codec = false;
         bool in_viewer = false;
+        bool announced = false;
         std::size_t known_size = 0; ///< bytes of the memory that the viewer knows for this slot
         [[nodiscard]] bool free() const { return !in_codec && !in_viewer; }
         [[nodiscard]] std::size_t charge() const { return memory.size() > known_size ? memory.size() : known_size; }
@@ -35,14 +41,22 @@ public:
 
     FramePool();
 
-    /// A slot with memory for `layout`, held for the codec; null when all are in use or the memory's limit is reached.
+    /// From here on memory for these formats is made into dmabufs; what fails to be one is plain memory.
+    void make_dmabufs(Allocator allocator, UniqueFd device, std::vector<std::uint32_t> fourccs);
+
+    /// A slot with memory for `layout` that may be written, held for the codec; null when all are in use or the memory's limit is
+    /// reached.
     [[nodiscard]] Slot *acquire(const ImageLayout &layout);
     void codec_done(Slot &slot);
 
     /// Marks the slot as held by the viewer; false when it is already.
     [[nodiscard]] bool lend(Slot &slot);
-    /// The viewer was told of the slot's memory: takes the descriptor that it was told with.
-    [[nodiscard]] UniqueFd announce(Slot &slot);
+    /// What the viewer is to be told of the slot's memory; nothing when it knows it.
+    struct Announcement {
+        UniqueFd memfd;
+        int dmabuf = -1; ///< borrowed from the slot
+    };
+    [[nodiscard]] std::optional<Announcement> announce(Slot &slot);
     void viewer_done(std::uint64_t slots); ///< bit per slot
 
     /// The slot whose address this is, or null.
@@ -52,10 +66,15 @@ public:
     [[nodiscard]] bool viewer_has_enough();
 
 private:
+    [[nodiscard]] bool fill(Slot &slot, const ImageLayout &layout, std::size_t size);
+
     std::mutex mutex_;
     std::array<Slot, ipc::kMaxSlots> slots_;
     std::size_t held_ = 0;
     std::size_t frame_bytes_ = 1; ///< of the newest layout
+    Allocator allocator_ = Allocator::kNone;
+    UniqueFd device_;
+    std::vector<std::uint32_t> dmabuf_fourccs_;
 };
 
 } // namespace spice_overlay

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include "dmabuf/formats.h"
+#include "dmabuf/allocator.h"
+#include "dmabuf/image.h"
 #include "portclient/wire/messages.h"
 
 #include <algorithm>
@@ -12,15 +13,17 @@
 /// What the viewer and its decoder process say to each other.
 ///
 /// The decoder is started with one end of a SOCK_SEQPACKET socketpair as descriptor 3 and the memory of access units, a
-/// sealed memfd of kUnitsSize bytes, as descriptor 4. Every packet of the socket is one message of exactly its struct's
+/// sealed memfd of kUnitsSize bytes, as descriptor 4; where Open names an allocator with a device, that is descriptor 5: the
+/// decoder opens none itself. Every packet of the socket is one message of exactly its struct's
 /// size (Open: plus extradata), in host byte order: both ends come from one build, and a version that differs ends the
 /// conversation. The viewer begins with Open. The decoder says nothing to it but Failed when it cannot serve it, and
 /// exits after Failed.
 namespace spice_overlay::ipc {
 
-inline constexpr std::uint16_t kVersion = 1;
+inline constexpr std::uint16_t kVersion = 2;
 inline constexpr int kSocketFd = 3;
 inline constexpr int kUnitsFd = 4;
+inline constexpr int kDeviceFd = 5;
 
 /// Three of the largest access units: with one in use at any place, another fits before or behind it. Pages that are
 /// not in use for long cost nothing.
@@ -68,6 +71,8 @@ struct Open {
     Head head{kVersion, Kind::kOpen, 0};
     std::uint16_t codec = 0; ///< wire::Codec
     std::uint16_t fourcc_count = 0;
+    std::uint16_t allocator = 0;      ///< spice_overlay::Allocator
+    std::uint16_t dmabuf_fourccs = 0; ///< bit i: frames of fourccs[i] are to be dmabufs, if the allocator makes any
     std::int32_t profile = -1;
     std::int32_t level = -1;
     std::uint32_t coded_width = 0;
@@ -97,16 +102,19 @@ struct Control {
     std::int64_t pts = 0;
 };
 
-/// A slot's memory, before its first frame; with exactly one descriptor. The planes lie as shm_layout() says.
+/// A slot's memory, before its first frame, with its descriptors: the memfd, if there is one, then the dmabufs. In a memfd the planes
+/// lie as shm_layout() says, and dmabufs beside it are the same memory.
 struct Buffer {
     Head head{kVersion, Kind::kBuffer, sizeof(Buffer)};
     std::uint32_t slot = 0;
     std::uint32_t fourcc = 0;
     std::uint32_t width = 0; ///< pixels, allocated
     std::uint32_t height = 0;
-    std::uint32_t stride = 0; ///< bytes, of the first plane
-    std::uint32_t reserved = 0;
-    std::uint64_t size = 0; ///< bytes of the descriptor
+    std::uint64_t size = 0; ///< bytes of the memfd; 0: there is none
+    std::uint64_t modifier = kModifierLinear;
+    std::uint32_t dmabufs = 0; ///< how many descriptors are dmabufs
+    std::uint32_t plane_count = 0;
+    ImageDescription::Plane planes[kMaxPlanes] = {}; ///< their objects are dmabufs, from 0
 };
 
 /// A picture. The viewer holds the slot until a Control releases it.

@@ -83,7 +83,7 @@ int main(int argc, char **argv)
     }
     // The socket tells us too when the viewer is gone, but not in the middle of a picture.
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    ::close_range(spice_overlay::ipc::kUnitsFd + 1, ~0U, 0);
+    ::close_range(spice_overlay::ipc::kDeviceFd + 1, ~0U, 0);
     av_log_set_level(AV_LOG_ERROR);
     av_log_set_callback(&log_ffmpeg);
     // Leaves at once: FFmpeg's threads may still be at work on frames.

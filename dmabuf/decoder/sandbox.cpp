@@ -2,6 +2,7 @@
 #include "sandbox.h"
 
 #include "dmabuf/formats.h"
+#include "ipc.h"
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -22,7 +23,7 @@ Status enter_sandbox()
     };
     const Limit limits[] = {
         {RLIMIT_CORE, 0},
-        {RLIMIT_NOFILE, 64},                                 // frames' descriptors are closed once they are sent
+        {RLIMIT_NOFILE, 64 + ipc::kMaxSlots},                // each frame may keep its dmabuf, for its fences
         {RLIMIT_FSIZE, kMaxBufferBytes + (rlim_t{1} << 20)}, // holds for shared memory too
 #ifndef __SANITIZE_ADDRESS__                                 // which reserves terabytes
         {RLIMIT_AS, rlim_t{6} << 30},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "service.h"
 
+#include "dmabuf/fence.h"
 #include "portclient/base/clock.h"
 #include "sandbox.h"
 
@@ -33,7 +34,7 @@ wire::Rect cropped(const AVFrame &frame)
 
 } // namespace
 
-Service::Service() : socket_(ipc::kSocketFd), units_fd_(ipc::kUnitsFd) {}
+Service::Service() : socket_(ipc::kSocketFd), units_fd_(ipc::kUnitsFd), device_(ipc::kDeviceFd) {}
 
 int Service::run()
 {
@@ -65,7 +66,8 @@ std::optional<Failure> Service::open()
         return Failure{wire::Reason::kDecoderFailed, "viewer and decoder are of different versions"};
     if (open_.head.size != static_cast<std::size_t>(size)
         || open_.extradata_size != static_cast<std::size_t>(size) - sizeof open_
-        || open_.fourcc_count > std::size(open_.fourccs) || open_.threads == 0 || open_.threads > 64)
+        || open_.fourcc_count > std::size(open_.fourccs) || open_.threads == 0 || open_.threads > 64
+        || open_.allocator > static_cast<std::uint16_t>(Allocator::kStandIn))
         return Failure{wire::Reason::kBadParameters, "the decoder was told nonsense"};
 
     auto memory = Mapping::map(units_fd_.get(), ipc::kUnitsSize, Mapping::Access::kRead);
@@ -73,6 +75,13 @@ std::optional<Failure> Service::open()
         return Failure{wire::Reason::kNoResources, memory.error().message};
     memory_ = std::move(*memory);
     units_fd_.reset();
+
+    const auto allocator = static_cast<Allocator>(open_.allocator);
+    std::vector<std::uint32_t> dmabuf_fourccs;
+    for (unsigned i = 0; i < open_.fourcc_count; ++i)
+        if ((open_.dmabuf_fourccs >> i & 1) != 0)
+            dmabuf_fourccs.push_back(open_.fourccs[i]);
+    pool_.make_dmabufs(allocator, std::move(device_), std::move(dmabuf_fourccs));
 
     codec_.emplace(open_, pool_);
     if (auto failure = codec_->start({bytes.data() + sizeof open_, open_.extradata_size}))
@@ -221,16 +230,10 @@ FramePool::Slot *Service::convert(AVFrame &frame, wire::Rect &crop)
 
 void Service::send_frame(FramePool::Slot &slot, const wire::Rect &crop, std::int64_t pts)
 {
-    if (const UniqueFd fd = pool_.announce(slot); fd.valid()) {
-        ipc::Buffer buffer;
-        buffer.slot = slot.index;
-        buffer.fourcc = slot.layout.fourcc;
-        buffer.width = slot.layout.width;
-        buffer.height = slot.layout.height;
-        buffer.stride = slot.layout.planes[0].stride;
-        buffer.size = slot.memory.size();
-        send(buffer, fd.get());
-    }
+    if (const auto announcement = pool_.announce(slot))
+        send_buffer(slot, *announcement);
+    if (slot.dmabuf.valid())
+        end_writing(slot.dmabuf.get());
     ipc::Frame frame;
     frame.consumed = std::exchange(consumed_, 0);
     frame.slot = slot.index;
@@ -240,6 +243,28 @@ void Service::send_frame(FramePool::Slot &slot, const wire::Rect &crop, std::int
     const std::int64_t time = monotonic_now();
     frame.decode_ns = time - std::exchange(clock_, time);
     send(frame);
+}
+
+void Service::send_buffer(const FramePool::Slot &slot, const FramePool::Announcement &announcement)
+{
+    ipc::Buffer buffer;
+    buffer.slot = slot.index;
+    buffer.fourcc = slot.layout.fourcc;
+    buffer.width = slot.layout.width;
+    buffer.height = slot.layout.height;
+    buffer.plane_count = slot.layout.plane_count;
+    for (unsigned i = 0; i < slot.layout.plane_count; ++i)
+        buffer.planes[i] = {0, slot.layout.planes[i].offset, slot.layout.planes[i].stride};
+    std::vector<int> fds;
+    if (announcement.memfd.valid()) {
+        buffer.size = slot.memory.size();
+        fds.push_back(announcement.memfd.get());
+    }
+    if (announcement.dmabuf >= 0) {
+        buffer.dmabufs = 1;
+        fds.push_back(announcement.dmabuf);
+    }
+    send(buffer, fds);
 }
 
 void Service::send_consumed()
@@ -261,21 +286,21 @@ int Service::send_failed(const Failure &failure)
 }
 
 template <typename T>
-void Service::send(const T &message, int fd)
+void Service::send(const T &message, std::span<const int> fds)
 {
     iovec vector{const_cast<T *>(&message), sizeof message};
     msghdr header{};
     header.msg_iov = &vector;
     header.msg_iovlen = 1;
-    alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof(int))> ancillary{};
-    if (fd >= 0) {
+    alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(2 * sizeof(int))> ancillary{};
+    if (!fds.empty()) {
         header.msg_control = ancillary.data();
-        header.msg_controllen = ancillary.size();
+        header.msg_controllen = CMSG_SPACE(fds.size_bytes());
         cmsghdr *rights = CMSG_FIRSTHDR(&header);
         rights->cmsg_level = SOL_SOCKET;
         rights->cmsg_type = SCM_RIGHTS;
-        rights->cmsg_len = CMSG_LEN(sizeof fd);
-        std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+        rights->cmsg_len = CMSG_LEN(fds.size_bytes());
+        std::memcpy(CMSG_DATA(rights), fds.data(), fds.size_bytes());
     }
     ssize_t sent = -1;
     do

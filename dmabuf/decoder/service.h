@@ -16,7 +16,7 @@ namespace spice_overlay {
 /// but the viewer.
 class Service {
 public:
-    /// Takes over kSocketFd and kUnitsFd.
+    /// Takes over kSocketFd, kUnitsFd and, if it is there, kDeviceFd.
     Service();
 
     /// Serves until the viewer hangs up or the stream cannot go on. Returns the exit status.
@@ -45,10 +45,12 @@ private:
     void send_consumed();
     int send_failed(const Failure &failure);
     template <typename T>
-    void send(const T &message, int fd = -1);
+    void send(const T &message, std::span<const int> fds = {});
+    void send_buffer(const FramePool::Slot &slot, const FramePool::Announcement &announcement);
 
     UniqueFd socket_;
     UniqueFd units_fd_;
+    UniqueFd device_;
     Mapping memory_;
     FramePool pool_;
     RgbConverter converter_;

@@ -18,33 +18,76 @@ bool inside(const wire::Rect &rect, std::uint32_t width, std::uint32_t height)
            && static_cast<std::uint32_t>(rect.y) <= height - rect.height;
 }
 
+constexpr std::uint64_t kMaxMemory = kMaxBufferBytes + (1u << 20); ///< of one frame
+
+/// Checks the memfd that `buffer` holds already, and how the planes lie in it.
+Status take_memfd(const ipc::Buffer &message, FrameBuffer &buffer)
+{
+    const auto layout = shm_layout(message.fourcc, message.width, message.height, message.planes[0].stride);
+    if (!layout)
+        return Error{"buffer of an impossible size or stride"};
+    if (message.size < layout->bytes || message.size > kMaxMemory)
+        return Error{"buffer memory too small or too large for its picture"};
+    if (message.plane_count != layout->plane_count)
+        return Error{"buffer of " + std::to_string(message.plane_count) + " planes"};
+    for (unsigned i = 0; i < layout->plane_count; ++i) {
+        const ImageDescription::Plane &plane = message.planes[i];
+        if (plane.offset != layout->planes[i].offset || plane.stride != layout->planes[i].stride)
+            return Error{"plane " + std::to_string(i) + " lies elsewhere than wl_shm has it"};
+        buffer.planes[i] = {plane.offset, plane.stride};
+    }
+    if (Status status = check_sealed_memfd(buffer.fd.get(), static_cast<std::size_t>(message.size)); !status)
+        return status;
+    buffer.size = static_cast<std::size_t>(message.size);
+    return Success{};
+}
+
 } // namespace
 
-Result<ImageLayout> SlotTable::buffer(const ipc::Buffer &message, int fd)
+Result<FrameBuffer> SlotTable::buffer(const ipc::Buffer &message, std::vector<UniqueFd> fds)
 {
     if (message.slot >= slots_.size())
         return Error{"buffer for slot " + std::to_string(message.slot) + ", which does not exist"};
     Slot &slot = slots_[message.slot];
     if (slot.held)
         return Error{"new memory for a slot that is still on show"};
-    if (slot.layout.bytes != 0 && !slot.used)
+    if (slot.size != 0 && !slot.used)
         return Error{"new memory for a slot that was never used"};
     if (std::find(offered_.begin(), offered_.end(), message.fourcc) == offered_.end())
         return Error{"buffer of a format that was not offered"};
-    const auto layout = shm_layout(message.fourcc, message.width, message.height, message.stride);
-    if (!layout)
-        return Error{"buffer of an impossible size or stride"};
-    if (message.size < layout->bytes || message.size > kMaxBufferBytes + (1u << 20))
-        return Error{"buffer memory too small or too large for its picture"};
-    const auto size = static_cast<std::size_t>(message.size);
-    const std::size_t total = total_ - slot.size + size;
+    if (message.dmabufs > 0 && allocator_ == Allocator::kNone)
+        return Error{"dmabuf that was not asked for"};
+    FrameBuffer buffer;
+    buffer.slot = message.slot;
+    buffer.fourcc = message.fourcc;
+    buffer.width = message.width;
+    buffer.height = message.height;
+    std::uint64_t bytes = 0;
+    if (message.size > 0) {
+        buffer.fd = std::move(fds.front());
+        fds.erase(fds.begin());
+        if (Status status = take_memfd(message, buffer); !status)
+            return status.error();
+        bytes = message.size;
+    }
+    if (message.dmabufs > 0) {
+        ImageDescription description{message.fourcc, message.width, message.height, message.modifier, message.plane_count, {}};
+        std::copy(std::begin(message.planes), std::end(message.planes), description.planes.begin());
+        auto image = Image::make(description, std::move(fds),
+                                 allocator_ == Allocator::kStandIn ? Image::Backing::kStandIn : Image::Backing::kDmabuf);
+        if (!image)
+            return image.error();
+        bytes = std::max(bytes, image->bytes());
+        buffer.image = std::move(*image);
+    }
+    if (bytes > kMaxMemory)
+        return Error{"buffer memory too large for any picture"};
+    const std::size_t total = total_ - slot.size + static_cast<std::size_t>(bytes);
     if (total > ipc::kMaxFrameMemory)
         return Error{"more than " + std::to_string(ipc::kMaxFrameMemory >> 20) + " MiB of frames"};
-    if (Status status = check_sealed_memfd(fd, size); !status)
-        return status.error();
-    slot = {*layout, size, false, false};
+    slot = {static_cast<std::size_t>(bytes), message.width, message.height, false, false};
     total_ = total;
-    return *layout;
+    return buffer;
 }
 
 Status SlotTable::frame(const ipc::Frame &message)
@@ -52,11 +95,11 @@ Status SlotTable::frame(const ipc::Frame &message)
     if (message.slot >= slots_.size())
         return Error{"frame in slot " + std::to_string(message.slot) + ", which does not exist"};
     Slot &slot = slots_[message.slot];
-    if (slot.layout.bytes == 0)
+    if (slot.size == 0)
         return Error{"frame in a slot without memory"};
     if (slot.held)
         return Error{"frame in a slot that is still on show"};
-    if (!inside(message.crop, slot.layout.width, slot.layout.height))
+    if (!inside(message.crop, slot.width, slot.height))
         return Error{"picture outside its buffer"};
     if (message.decode_ns < 0)
         return Error{"negative decoding time"};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include "frame_buffer.h"
 #include "ipc.h"
 #include "portclient/base/result.h"
 
@@ -13,10 +14,13 @@ namespace spice_overlay {
 /// compromised. A refused message changes nothing. No input or output.
 class SlotTable {
 public:
-    explicit SlotTable(std::vector<std::uint32_t> offered) : offered_(std::move(offered)) {}
+    /// `offered` are fourccs; `allocator` is what the decoder was told to make dmabufs by.
+    SlotTable(std::vector<std::uint32_t> offered, Allocator allocator) : offered_(std::move(offered)), allocator_(allocator)
+    {
+    }
 
-    /// New memory for a slot. Returns how its planes lie.
-    [[nodiscard]] Result<ImageLayout> buffer(const ipc::Buffer &message, int fd);
+    /// New memory for a slot, in as many descriptors as the message says.
+    [[nodiscard]] Result<FrameBuffer> buffer(const ipc::Buffer &message, std::vector<UniqueFd> fds);
 
     /// A frame: the viewer holds its slot from here on.
     [[nodiscard]] Status frame(const ipc::Frame &message);
@@ -26,13 +30,15 @@ public:
 
 private:
     struct Slot {
-        ImageLayout layout; ///< .bytes 0: no memory yet
-        std::size_t size = 0;
+        std::size_t size = 0; ///< bytes of its memory; 0: none yet
+        std::uint32_t width = 0;
+        std::uint32_t height = 0;
         bool held = false;
         bool used = false; ///< a frame came in this memory
     };
 
-    std::vector<std::uint32_t> offered_; ///< fourccs
+    std::vector<std::uint32_t> offered_;
+    Allocator allocator_;
     std::array<Slot, ipc::kMaxSlots> slots_;
     std::size_t total_ = 0; ///< bytes of all slots
 };

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -412,6 +413,87 @@ TEST(Process, frame_memory_cannot_be_shrunk_under_the_compositor)
     struct stat info = {};
     EXPECT_EQ(::fstat(keeper.fds[0].get(), &info), 0);
     EXPECT_GT(info.st_size, 320 * 180);
+}
+
+TEST(Dmabufs, are_the_memory_of_the_memfds_beside_them_and_are_told_of_once)
+{
+    NEED_FFMPEG();
+    class Keeper : public DecoderProcess::Listener {
+    public:
+        void buffer(FrameBuffer buffer) override { buffers.push_back(std::move(buffer)); }
+        void frame(const DecodedFrame &frame) override
+        {
+            ++frames;
+            decoder->release(frame.slot);
+        }
+        void consumed(std::uint32_t units) override { waiting -= units; }
+        void failed(wire::Reason, const std::string &text) override { why = text; }
+        std::unique_ptr<DecoderProcess> decoder;
+        std::vector<FrameBuffer> buffers;
+        std::size_t frames = 0;
+        std::size_t waiting = 0;
+        std::string why;
+    } keeper;
+    const Clip clip = h264(60);
+    DecoderProcess::Config config = h264_config();
+    config.allocator = Allocator::kStandIn;
+    config.dmabuf_fourccs = {kFourccYu12};
+    auto started = DecoderProcess::start(config, keeper);
+    ASSERT_TRUE(started) << started.error().message;
+    keeper.decoder = std::move(*started);
+    const auto end = std::chrono::steady_clock::now() + Driver::kDeadline;
+    const auto dispatch_while = [&](const auto &condition) {
+        while (condition() && keeper.why.empty() && std::chrono::steady_clock::now() < end) {
+            pollfd poll{keeper.decoder->fd(), POLLIN, 0};
+            ::poll(&poll, 1, 100);
+            keeper.decoder->dispatch();
+        }
+    };
+    for (const Driver::Unit &sent : clip.units) {
+        wire::AccessUnit unit;
+        unit.flags = sent.key ? wire::kKey : 0;
+        unit.pts = sent.pts;
+        unit.data = sent.data;
+        dispatch_while([&] { return keeper.waiting >= 4; });
+        ASSERT_TRUE(keeper.decoder->send(unit)) << keeper.why;
+        ++keeper.waiting;
+    }
+    keeper.decoder->drain();
+    dispatch_while([&] { return keeper.frames < clip.units.size(); });
+    ASSERT_EQ(keeper.frames, clip.units.size()) << keeper.why;
+    EXPECT_LT(keeper.buffers.size(), 20u) << "buffers are made anew instead of used again";
+    for (const FrameBuffer &buffer : keeper.buffers) {
+        ASSERT_TRUE(buffer.fd.valid());
+        ASSERT_TRUE(buffer.image);
+        EXPECT_EQ(buffer.image->modifier(), kModifierLinear);
+        ASSERT_EQ(buffer.image->plane_count(), 3u);
+        struct stat memory = {};
+        struct stat dmabuf = {};
+        ::fstat(buffer.fd.get(), &memory);
+        ::fstat(buffer.image->plane(0).fd, &dmabuf);
+        EXPECT_EQ(memory.st_ino, dmabuf.st_ino);
+        EXPECT_EQ(buffer.image->plane(2).offset, buffer.planes[2].offset);
+        // Decoders want lines of chroma to begin where GPUs import them.
+        EXPECT_EQ(buffer.image->plane(1).stride % 256, 0u);
+        EXPECT_EQ(buffer.size % static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)), 0u);
+    }
+}
+
+TEST(Dmabufs, that_cannot_be_made_leave_the_stream_in_plain_memory)
+{
+    NEED_FFMPEG();
+    const Clip clip = h264(10);
+    const UniqueFd nothing(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    for (const Allocator allocator : {Allocator::kUdmabuf, Allocator::kDmaHeap}) {
+        DecoderProcess::Config config = h264_config();
+        config.allocator = allocator;
+        config.device = nothing.get();
+        config.dmabuf_fourccs = {kFourccYu12};
+        Driver driver(config);
+        ASSERT_TRUE(driver.decoder) << driver.start_error;
+        EXPECT_TRUE(driver.feed_all(clip.units)) << driver.why;
+        EXPECT_EQ(driver.pictures.size(), clip.units.size());
+    }
 }
 
 TEST(Process, dies_with_its_viewer)

@@ -77,6 +77,15 @@ int memory_with_seals(int seals, std::uint64_t size = kSize)
     return fd;
 }
 
+void describe(ipc::Buffer &message, std::uint32_t stride)
+{
+    if (const auto layout = shm_layout(message.fourcc, message.width, message.height, stride)) {
+        message.plane_count = layout->plane_count;
+        for (unsigned i = 0; i < layout->plane_count; ++i)
+            message.planes[i] = {0, layout->planes[i].offset, layout->planes[i].stride};
+    }
+}
+
 ipc::Buffer buffer(std::uint32_t slot = 0)
 {
     ipc::Buffer message;
@@ -84,8 +93,8 @@ ipc::Buffer buffer(std::uint32_t slot = 0)
     message.fourcc = kFourccYu12;
     message.width = kWidth;
     message.height = kHeight;
-    message.stride = 64;
     message.size = kSize;
+    describe(message, 64);
     return message;
 }
 
@@ -104,6 +113,13 @@ void bad_buffer(const std::function<void(ipc::Buffer &)> &change, int fd = memor
     ipc::Buffer message = buffer();
     change(message);
     say(message, {fd});
+}
+
+ipc::Buffer ipc_with(const std::function<void(ipc::Buffer &)> &change)
+{
+    ipc::Buffer message = buffer();
+    change(message);
+    return message;
 }
 
 /// A good buffer, then a frame in it that is good but for one change.
@@ -196,18 +212,58 @@ const std::map<std::string, std::function<void()>> kBehaviours = {
      [] {
          bad_buffer([](auto &m) {
              m.width = 100000;
-             m.stride = 100000;
+             m.planes[0].stride = 100000;
          });
      }},
     {"height_wraps_the_product", [] { bad_buffer([](auto &m) { m.height = 0xfffffffe; }); }},
-    {"stride_below_width", [] { bad_buffer([](auto &m) { m.stride = 32; }); }},
-    {"stride_odd", [] { bad_buffer([](auto &m) { m.stride = 65; }); }},
-    {"stride_huge", [] { bad_buffer([](auto &m) { m.stride = 0xfffffffe; }); }},
-    {"stride_leads_outside", [] { bad_buffer([](auto &m) { m.stride = 1024; }); }},
+    {"stride_below_width", [] { bad_buffer([](auto &m) { m.planes[0].stride = 32; }); }},
+    {"stride_odd", [] { bad_buffer([](auto &m) { m.planes[0].stride = 65; }); }},
+    {"stride_huge", [] { bad_buffer([](auto &m) { m.planes[0].stride = 0xfffffffe; }); }},
+    {"stride_leads_outside", [] { bad_buffer([](auto &m) { m.planes[0].stride = 1024; }); }},
     {"memory_below_picture", [] { bad_buffer([](auto &m) { m.size = 1024; }, memory(1024)); }},
     {"memory_smaller_than_said", [] { bad_buffer([](auto &) {}, memory(4096)); }},
     {"memory_larger_than_said", [] { bad_buffer([](auto &) {}, memory(16384)); }},
     {"memory_huge", [] { bad_buffer([](auto &m) { m.size = 1ull << 40; }, memory(1ull << 40)); }},
+    {"no_memory_at_all", [] { say(ipc_with([](auto &m) { m.size = 0; })); }},
+    {"descriptors_wrap", [] { say(ipc_with([](auto &m) { m.dmabufs = 0xffffffff; }), {memory()}); }},
+    {"chroma_lies_elsewhere", [] { bad_buffer([](auto &m) { m.planes[1].offset += 64; }); }},
+    {"chroma_has_a_stride_of_its_own", [] { bad_buffer([](auto &m) { m.planes[2].stride = 64; }); }},
+    {"planes_too_few", [] { bad_buffer([](auto &m) { m.plane_count = 2; }); }},
+    {"planes_too_many", [] { bad_buffer([](auto &m) { m.plane_count = 0xffffffff; }); }},
+    {"dmabuf_without_being_asked", [] { say(ipc_with([](auto &m) { m.dmabufs = 1; }), {memory(), memory()}); }},
+    // ---- with a test that asks for dmabufs
+    {"dmabuf_missing", [] { say(ipc_with([](auto &m) { m.dmabufs = 1; }), {memory()}); }},
+    {"dmabufs_more_than_said",
+     [] { say(ipc_with([](auto &m) { m.dmabufs = 1; }), {memory(), memory(), memory()}); }},
+    {"dmabufs_more_than_planes",
+     [] { say(ipc_with([](auto &m) { m.dmabufs = 2; }), {memory(), memory(), memory()}); }},
+    {"memfd_as_dmabuf", [] { say(ipc_with([](auto &m) { m.dmabufs = 1; }), {memory(), memory()}); }},
+    {"dmabuf_smaller_than_its_picture",
+     [] { say(ipc_with([](auto &m) { m.dmabufs = 1; }), {memory(), memory(1024)}); }},
+    {"dmabuf_alone_smaller_than_its_picture",
+     [] {
+         say(ipc_with([](auto &m) {
+                 m.size = 0;
+                 m.dmabufs = 1;
+             }),
+             {memory(1024)});
+     }},
+    {"dmabuf_alone_huge",
+     [] {
+         say(ipc_with([](auto &m) {
+                 m.size = 0;
+                 m.dmabufs = 1;
+             }),
+             {memory(1ull << 30)});
+     }},
+    {"plane_in_a_dmabuf_that_is_not_there",
+     [] {
+         say(ipc_with([](auto &m) {
+                 m.dmabufs = 1;
+                 m.planes[2].object = 7;
+             }),
+             {memory(), memory()});
+     }},
     {"regular_file",
      [] {
          const int fd = ::open("/tmp", O_TMPFILE | O_RDWR, 0600);
@@ -240,8 +296,8 @@ const std::map<std::string, std::function<void()>> kBehaviours = {
              m.fourcc = kFourccXrgb8888;
              m.width = 8192;
              m.height = 4608;
-             m.stride = 4 * 8192;
-             m.size = std::uint64_t{m.stride} * m.height;
+             describe(m, 4 * 8192);
+             m.size = std::uint64_t{4 * 8192} * m.height;
              say(m, {memory(m.size)});
          }
      }},

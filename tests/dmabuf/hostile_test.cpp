@@ -78,6 +78,11 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"stride_leads_outside", "too small"}, Case{"memory_below_picture", "too small"},
                     Case{"memory_smaller_than_said", "4096 bytes where 8192"},
                     Case{"memory_larger_than_said", "16384 bytes where 8192"}, Case{"memory_huge", "too large"},
+                    Case{"no_memory_at_all", "0 descriptors"}, Case{"descriptors_wrap", "1 descriptors with a buffer of 4294967296"},
+                    Case{"chroma_lies_elsewhere", "plane 1 lies elsewhere"},
+                    Case{"chroma_has_a_stride_of_its_own", "plane 2 lies elsewhere"},
+                    Case{"planes_too_few", "2 planes"}, Case{"planes_too_many", "4294967295 planes"},
+                    Case{"dmabuf_without_being_asked", "not asked for"},
                     Case{"regular_file", "memfd"}, Case{"pipe", "not a memfd"}, Case{"socket", "not a memfd"},
                     Case{"not_sealed", "not sealed"}, Case{"sealed_against_growing_alone", "not sealed"},
                     Case{"seals_may_be_added", "not sealed"}, Case{"sealed_against_writing", "forbids mapping"},
@@ -94,6 +99,41 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"fails_for_a_strange_reason", "reason 2"}, Case{"exits", "exited with status 7"},
                     Case{"crashes", "killed by SIGSEGV"}, Case{"hangs_up_and_stays", "killed by SIGKILL"}),
     [](const auto &test) { return test.param.behaviour; });
+
+/// Replies with dmabufs, to a viewer that asked for them.
+class HostileDmabuf : public testing::TestWithParam<Case> {
+protected:
+    static Driver start(const char *behaviour, Allocator allocator)
+    {
+        DecoderProcess::Config asking = config(behaviour);
+        asking.allocator = allocator;
+        asking.dmabuf_fourccs = {kFourccYu12};
+        return Driver(asking);
+    }
+};
+
+TEST_P(HostileDmabuf, reply_is_refused_and_the_process_ended)
+{
+    // The stand-in takes any memory for a dmabuf, and nothing else more lightly.
+    Driver driver = start(GetParam().behaviour, std::string(GetParam().behaviour) == "memfd_as_dmabuf" ? Allocator::kUdmabuf
+                                                                                                       : Allocator::kStandIn);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed(kUnit));
+    EXPECT_FALSE(driver.wait([] { return false; }, kDeadline));
+    ASSERT_EQ(driver.failures, 1u) << "not refused";
+    EXPECT_NE(driver.why.find(GetParam().why), std::string::npos) << driver.why;
+}
+
+INSTANTIATE_TEST_SUITE_P(decoder, HostileDmabuf,
+                         testing::Values(Case{"dmabuf_missing", "1 descriptors with a buffer of 2"},
+                                         Case{"dmabufs_more_than_said", "3 descriptors with a buffer of 2"},
+                                         Case{"dmabufs_more_than_planes", "no plane lies in"},
+                                         Case{"memfd_as_dmabuf", "not a dmabuf"},
+                                         Case{"dmabuf_smaller_than_its_picture", "outside its memory of 1024"},
+                                         Case{"dmabuf_alone_smaller_than_its_picture", "outside its memory of 1024"},
+                                         Case{"dmabuf_alone_huge", "too large"},
+                                         Case{"plane_in_a_dmabuf_that_is_not_there", "not there"}),
+                         [](const auto &test) { return test.param.behaviour; });
 
 TEST(DecoderProcess, text_of_a_failure_reaches_no_terminal_unfiltered)
 {

@@ -101,6 +101,18 @@ INSTANTIATE_TEST_SUITE_P(
                       d.modifier = kTiled;
                   },
                   "begins outside"},
+        Malformed{"first_plane_leads_outside_when_tiled",
+                  [](D &d) {
+                      d.planes[0].stride = 512;
+                      d.modifier = kTiled;
+                  },
+                  "plane 0 ends outside"},
+        Malformed{"line_leads_outside_when_tiled",
+                  [](D &d) {
+                      d.planes[1].offset = 8192 - 64;
+                      d.modifier = kTiled;
+                  },
+                  "plane 1 ends outside"},
         Malformed{"stride_leads_outside", [](D &d) { d.planes[0].stride = 512; }, "plane 0 ends outside"},
         Malformed{"offset_leads_outside", [](D &d) { d.planes[1].offset = 8192 - 128 * 16 + 2; },
                   "plane 1 ends outside"},
