@@ -87,7 +87,8 @@ FramePool::Slot *FramePool::acquire(const ImageLayout &layout)
         }
     }
     const std::size_t limit = std::min(ipc::kMaxFrameMemory, std::max(ipc::kFrameMemory, ipc::kMinFrames * size));
-    if (!chosen && best && total - best->charge() + std::max(size, best->known_size) <= limit && fill(*best, layout, size))
+    if (!chosen && best && total - best->charge() + std::max(size, best->known_size) <= limit
+        && fill(*best, layout, size))
         chosen = best;
     const bool still_read = !chosen && read;
     if (still_read)

@@ -71,10 +71,12 @@ Result<FrameBuffer> SlotTable::buffer(const ipc::Buffer &message, std::vector<Un
         bytes = message.size;
     }
     if (message.dmabufs > 0) {
-        ImageDescription description{message.fourcc, message.width, message.height, message.modifier, message.plane_count, {}};
+        ImageDescription description{message.fourcc,   message.width,       message.height,
+                                     message.modifier, message.plane_count, {}};
         std::copy(std::begin(message.planes), std::end(message.planes), description.planes.begin());
-        auto image = Image::make(description, std::move(fds),
-                                 allocator_ == Allocator::kStandIn ? Image::Backing::kStandIn : Image::Backing::kDmabuf);
+        auto image =
+            Image::make(description, std::move(fds),
+                        allocator_ == Allocator::kStandIn ? Image::Backing::kStandIn : Image::Backing::kDmabuf);
         if (!image)
             return image.error();
         bytes = std::max(bytes, image->bytes());

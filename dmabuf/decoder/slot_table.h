@@ -15,7 +15,8 @@ namespace spice_overlay {
 class SlotTable {
 public:
     /// `offered` are fourccs; `allocator` is what the decoder was told to make dmabufs by.
-    SlotTable(std::vector<std::uint32_t> offered, Allocator allocator) : offered_(std::move(offered)), allocator_(allocator)
+    SlotTable(std::vector<std::uint32_t> offered, Allocator allocator)
+        : offered_(std::move(offered)), allocator_(allocator)
     {
     }
 

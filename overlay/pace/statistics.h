@@ -55,7 +55,8 @@ struct Statistics {
     std::uint64_t placed_above = 0; ///< transactions that left a video there
     std::uint64_t placed_below = 0;
     std::uint64_t placed_hidden = 0;
-    std::string transport; ///< of the newest frame buffer, "wl_shm/YU12"
+    std::string transport;      ///< of the newest frame buffer, "wl_shm/YU12"
+    std::string why_not_dmabuf; ///< where it is another, for people
     DurationHistogram receipt_to_commit;
     DurationHistogram receipt_to_presentation; ///< of a sample
     DurationHistogram decode;

@@ -5,6 +5,7 @@
 #include "guest_desktop.h"
 #include "input_forwarder.h"
 #include "overlay/present/wayland/connection.h"
+#include "overlay/present/wayland/transport.h"
 #include "portclient/port_channel.h"
 #include "redirection.h"
 #include "statistics_json.h"
@@ -352,7 +353,12 @@ GtkWidget *spice_overlay_display_new(SpiceSession *session, const SpiceOverlayDi
                     "there is no Wayland compositor to show the display on: set WAYLAND_DISPLAY, and not GDK_BACKEND=x11");
         return nullptr;
     }
-    auto connection = WaylandConnection::connect(gdk_wayland_display_get_wl_display(gdk_display));
+    auto dmabufs = dmabuf_use_from(g_getenv("SPICE_OVERLAY_DMABUF"));
+    if (!dmabufs) {
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT, dmabufs.error().message.c_str());
+        return nullptr;
+    }
+    auto connection = WaylandConnection::connect(gdk_wayland_display_get_wl_display(gdk_display), *dmabufs);
     if (!connection) {
         g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED, connection.error().message.c_str());
         return nullptr;

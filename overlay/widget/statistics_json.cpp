@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "statistics_json.h"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace spice_overlay {
@@ -12,6 +13,14 @@ std::string number(double value)
     char text[32];
     std::snprintf(text, sizeof text, "%.2f", value);
     return text;
+}
+
+std::string quoted(std::string text)
+{
+    std::replace_if(
+        text.begin(), text.end(), [](char c) { return c == '"' || c == '\\' || static_cast<unsigned char>(c) < ' '; },
+        '\'');
+    return "\"" + text + "\"";
 }
 
 std::string percentiles(const DurationHistogram &h)
@@ -35,7 +44,9 @@ std::string to_json(const Statistics &s, const Session::Counters &session, std::
     count("frames_presented", s.frames_presented);
     count("frames_dropped_late", s.frames_dropped_late);
     count("frames_while_hidden", s.frames_while_hidden);
-    member("transport", "\"" + s.transport + "\"");
+    member("transport", quoted(s.transport));
+    if (!s.why_not_dmabuf.empty())
+        member("why_not_dmabuf", quoted(s.why_not_dmabuf));
     std::string placements;
     auto placement = [&placements](const char *name, std::uint64_t times) {
         if (times)

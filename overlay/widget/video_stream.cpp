@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "video_stream.h"
 
-#include <drm_fourcc.h>
+#include "overlay/present/wayland/transport.h"
 
 namespace spice_overlay {
 
@@ -13,14 +13,6 @@ constexpr std::int64_t kRestartDelay = 20'000'000;
 
 /// What Weston and Mutter take for untagged YUV (H.273 code of BT.601), until color-representation says it.
 constexpr std::uint8_t kUntaggedMatrix = 6;
-
-std::string fourcc_name(std::uint32_t fourcc)
-{
-    std::string name;
-    for (int shift = 0; shift < 32; shift += 8)
-        name += static_cast<char>(fourcc >> shift & 0x7f);
-    return name;
-}
 
 } // namespace
 
@@ -37,10 +29,11 @@ Status VideoStream::start()
     config.program = setup_.decoder_program;
     config.stream = open_;
     config.yuv_matrix = kUntaggedMatrix;
-    for (std::uint32_t fourcc : {DRM_FORMAT_YUV420, DRM_FORMAT_NV12})
-        if (setup_.connection->shm_takes(fourcc))
-            config.fourccs.push_back(fourcc);
-    config.fourccs.push_back(DRM_FORMAT_XRGB8888);
+    Transport::Offer offer = setup_.connection->transport().offer();
+    config.fourccs = std::move(offer.fourccs);
+    config.dmabuf_fourccs = std::move(offer.dmabuf_fourccs);
+    config.allocator = offer.allocator;
+    config.device = offer.device;
     auto decoder = DecoderProcess::start(config, *this);
     if (!decoder)
         return decoder.error();
@@ -70,6 +63,7 @@ void VideoStream::set_epoch(std::uint32_t epoch)
         return;
     epoch_ = epoch;
     queue_.clear();
+    waiting_.clear();
     received_.clear();
     if (decoder_)
         decoder_->flush(epoch);
@@ -77,14 +71,53 @@ void VideoStream::set_epoch(std::uint32_t epoch)
 
 void VideoStream::buffer(FrameBuffer buffer)
 {
-    std::uint32_t slot = buffer.slot;
-    auto made = VideoBuffer::create(*setup_.connection, std::move(buffer));
-    if (made) {
-        setup_.statistics->transport = "wl_shm/" + fourcc_name((*made)->fourcc());
-        buffers_[slot] = std::move(*made);
-    } else {
+    const std::uint32_t slot = buffer.slot;
+    const std::uint32_t fourcc = buffer.fourcc;
+    auto made = VideoBuffer::create(*setup_.connection, std::move(buffer),
+                                    [this, slot](bool refused) { settled(slot, refused); });
+    if (!made) {
         g_warning("stream %u: %s", id(), made.error().message.c_str());
+        buffers_.erase(slot);
+        setup_.connection->transport().refuse(fourcc);
+        start_anew();
+        return;
     }
+    buffers_[slot] = std::move(*made);
+    if (buffers_[slot]->ready())
+        note_transport(*buffers_[slot]);
+}
+
+/// The compositor has answered for the slot's memory.
+void VideoStream::settled(std::uint32_t slot, bool refused)
+{
+    std::shared_ptr<VideoBuffer> buffer = buffers_.at(slot);
+    if (refused)
+        g_message("the compositor refuses frames in %s as dmabufs: they go %s from now on",
+                  fourcc_name(buffer->fourcc()).c_str(), buffer->ready() ? "by wl_shm" : "in another format");
+    if (buffer->ready()) {
+        note_transport(*buffer);
+    } else {
+        buffers_.erase(slot);
+        start_anew();
+    }
+    while (!waiting_.empty() && !waiting_.front()->buffer->pending()) {
+        VideoFramePtr frame = std::move(waiting_.front());
+        waiting_.pop_front();
+        if (frame->buffer->ready())
+            enqueue(std::move(frame));
+    }
+}
+
+void VideoStream::note_transport(const VideoBuffer &buffer)
+{
+    setup_.statistics->transport = buffer.transport();
+    setup_.statistics->why_not_dmabuf = setup_.connection->transport().why_not();
+}
+
+/// What the decoder was told to send cannot be shown: it is told again.
+void VideoStream::start_anew()
+{
+    restart_timer_.set(monotonic_now());
 }
 
 void VideoStream::frame(const DecodedFrame &decoded)
@@ -111,8 +144,18 @@ void VideoStream::frame(const DecodedFrame &decoded)
     }
     ++setup_.statistics->frames_decoded;
     setup_.statistics->decode.add(decoded.decode_ns);
+    // In order: one whose memory the compositor knows waits behind one whose memory it does not.
+    if (frame->buffer->pending() || !waiting_.empty())
+        waiting_.push_back(std::move(frame));
+    else
+        enqueue(std::move(frame));
+}
+
+void VideoStream::enqueue(VideoFramePtr frame)
+{
+    const std::int64_t decode_ns = frame->decoded.decode_ns;
     setup_.statistics->frames_dropped_late += queue_.push(std::move(frame));
-    owner_.frames_decoded(id(), decoded.decode_ns);
+    owner_.frames_decoded(id(), decode_ns);
 }
 
 void VideoStream::consumed(std::uint32_t units)
@@ -142,7 +185,10 @@ void VideoStream::failed(wire::Reason reason, const std::string &why)
 
 void VideoStream::restart()
 {
+    watch_.reset();
+    consumed(outstanding_);
     decoder_.reset();
+    waiting_.clear();
     buffers_.clear(); // frames on show keep theirs
     queue_.clear();
     received_.clear();

@@ -54,6 +54,10 @@ private:
     void consumed(std::uint32_t units) override;
     void failed(wire::Reason reason, const std::string &why) override;
     void restart();
+    void start_anew();
+    void settled(std::uint32_t slot, bool refused);
+    void note_transport(const VideoBuffer &buffer);
+    void enqueue(VideoFramePtr frame);
 
     Setup setup_;
     wire::StreamOpen open_;
@@ -62,6 +66,8 @@ private:
     std::unique_ptr<FdWatch> watch_;
     MainTimer restart_timer_;
     std::map<std::uint32_t, std::shared_ptr<VideoBuffer>> buffers_; ///< by slot
+    std::deque<VideoFramePtr>
+        waiting_; ///< for the compositor's word on their memory; as many as the decoder lets go at most
     FrameQueue<VideoFramePtr> queue_;
     std::deque<std::pair<std::int64_t, std::int64_t>> received_; ///< pts and time of receipt of units in the decoder
     std::uint32_t outstanding_ = 0; ///< units in the decoder's ring

@@ -230,16 +230,28 @@ const std::map<std::string, std::function<void()>> kBehaviours = {
     {"chroma_has_a_stride_of_its_own", [] { bad_buffer([](auto &m) { m.planes[2].stride = 64; }); }},
     {"planes_too_few", [] { bad_buffer([](auto &m) { m.plane_count = 2; }); }},
     {"planes_too_many", [] { bad_buffer([](auto &m) { m.plane_count = 0xffffffff; }); }},
-    {"dmabuf_without_being_asked", [] { say(ipc_with([](auto &m) { m.dmabufs = 1; }), {memory(), memory()}); }},
+    {"dmabuf_without_being_asked",
+     [] {
+         say(ipc_with([](auto &m) { m.dmabufs = 1; }), {memory(), memory()});
+     }},
     // ---- with a test that asks for dmabufs
     {"dmabuf_missing", [] { say(ipc_with([](auto &m) { m.dmabufs = 1; }), {memory()}); }},
     {"dmabufs_more_than_said",
-     [] { say(ipc_with([](auto &m) { m.dmabufs = 1; }), {memory(), memory(), memory()}); }},
+     [] {
+         say(ipc_with([](auto &m) { m.dmabufs = 1; }), {memory(), memory(), memory()});
+     }},
     {"dmabufs_more_than_planes",
-     [] { say(ipc_with([](auto &m) { m.dmabufs = 2; }), {memory(), memory(), memory()}); }},
-    {"memfd_as_dmabuf", [] { say(ipc_with([](auto &m) { m.dmabufs = 1; }), {memory(), memory()}); }},
+     [] {
+         say(ipc_with([](auto &m) { m.dmabufs = 2; }), {memory(), memory(), memory()});
+     }},
+    {"memfd_as_dmabuf",
+     [] {
+         say(ipc_with([](auto &m) { m.dmabufs = 1; }), {memory(), memory()});
+     }},
     {"dmabuf_smaller_than_its_picture",
-     [] { say(ipc_with([](auto &m) { m.dmabufs = 1; }), {memory(), memory(1024)}); }},
+     [] {
+         say(ipc_with([](auto &m) { m.dmabufs = 1; }), {memory(), memory(1024)});
+     }},
     {"dmabuf_alone_smaller_than_its_picture",
      [] {
          say(ipc_with([](auto &m) {

@@ -63,41 +63,40 @@ TEST_P(Hostile, reply_is_refused_once_and_the_process_ended)
 
 INSTANTIATE_TEST_SUITE_P(
     decoder, Hostile,
-    testing::Values(Case{"other_version", "version 99"}, Case{"size_field_wrong", "wrong size"},
-                    Case{"one_byte", "wrong size"}, Case{"no_byte", "ended by itself"},
-                    Case{"shorter_than_its_struct", "wrong size"}, Case{"longer_than_any_message", "wrong size"},
-                    Case{"unknown_kind", "unknown kind 77"}, Case{"speaks_as_viewer", "unknown kind 3"},
-                    Case{"descriptor_missing", "0 descriptors"}, Case{"two_descriptors", "2 descriptors"},
-                    Case{"many_descriptors", "wrong size"}, Case{"descriptor_with_frame", "1 descriptors"},
-                    Case{"slot_64", "slot 64"}, Case{"slot_huge", "does not exist"},
-                    Case{"format_not_offered", "not offered"}, Case{"format_unknown", "not offered"},
-                    Case{"width_zero", "impossible"}, Case{"height_zero", "impossible"},
-                    Case{"width_odd", "impossible"}, Case{"width_beyond_limit", "impossible"},
-                    Case{"height_wraps_the_product", "impossible"}, Case{"stride_below_width", "impossible"},
-                    Case{"stride_odd", "impossible"}, Case{"stride_huge", "impossible"},
-                    Case{"stride_leads_outside", "too small"}, Case{"memory_below_picture", "too small"},
-                    Case{"memory_smaller_than_said", "4096 bytes where 8192"},
-                    Case{"memory_larger_than_said", "16384 bytes where 8192"}, Case{"memory_huge", "too large"},
-                    Case{"no_memory_at_all", "0 descriptors"}, Case{"descriptors_wrap", "1 descriptors with a buffer of 4294967296"},
-                    Case{"chroma_lies_elsewhere", "plane 1 lies elsewhere"},
-                    Case{"chroma_has_a_stride_of_its_own", "plane 2 lies elsewhere"},
-                    Case{"planes_too_few", "2 planes"}, Case{"planes_too_many", "4294967295 planes"},
-                    Case{"dmabuf_without_being_asked", "not asked for"},
-                    Case{"regular_file", "memfd"}, Case{"pipe", "not a memfd"}, Case{"socket", "not a memfd"},
-                    Case{"not_sealed", "not sealed"}, Case{"sealed_against_growing_alone", "not sealed"},
-                    Case{"seals_may_be_added", "not sealed"}, Case{"sealed_against_writing", "forbids mapping"},
-                    Case{"read_only", "reading and writing"}, Case{"too_much_memory", "1024 MiB"},
-                    Case{"buffer_again_without_use", "never used"}, Case{"buffer_for_held_slot", "still on show"},
-                    Case{"frame_before_buffer", "without memory"}, Case{"frame_in_other_slot", "without memory"},
-                    Case{"frame_in_slot_64", "slot 64"}, Case{"frame_in_held_slot", "still on show"},
-                    Case{"crop_empty", "outside"}, Case{"crop_negative", "outside"}, Case{"crop_outside", "outside"},
-                    Case{"crop_wraps", "outside"}, Case{"epoch_of_the_future", "not begun"},
-                    Case{"time_of_no_unit", "no access unit has"}, Case{"negative_decoding_time", "negative"},
-                    Case{"consumed_nothing", "says nothing"}, Case{"consumed_more_than_sent", "more access units"},
-                    Case{"frame_consumed_more_than_sent", "more access units"},
-                    Case{"more_frames_than_units", "more frames"}, Case{"fails_for_no_reason", "reason 0"},
-                    Case{"fails_for_a_strange_reason", "reason 2"}, Case{"exits", "exited with status 7"},
-                    Case{"crashes", "killed by SIGSEGV"}, Case{"hangs_up_and_stays", "killed by SIGKILL"}),
+    testing::Values(
+        Case{"other_version", "version 99"}, Case{"size_field_wrong", "wrong size"}, Case{"one_byte", "wrong size"},
+        Case{"no_byte", "ended by itself"}, Case{"shorter_than_its_struct", "wrong size"},
+        Case{"longer_than_any_message", "wrong size"}, Case{"unknown_kind", "unknown kind 77"},
+        Case{"speaks_as_viewer", "unknown kind 3"}, Case{"descriptor_missing", "0 descriptors"},
+        Case{"two_descriptors", "2 descriptors"}, Case{"many_descriptors", "wrong size"},
+        Case{"descriptor_with_frame", "1 descriptors"}, Case{"slot_64", "slot 64"}, Case{"slot_huge", "does not exist"},
+        Case{"format_not_offered", "not offered"}, Case{"format_unknown", "not offered"},
+        Case{"width_zero", "impossible"}, Case{"height_zero", "impossible"}, Case{"width_odd", "impossible"},
+        Case{"width_beyond_limit", "impossible"}, Case{"height_wraps_the_product", "impossible"},
+        Case{"stride_below_width", "impossible"}, Case{"stride_odd", "impossible"}, Case{"stride_huge", "impossible"},
+        Case{"stride_leads_outside", "too small"}, Case{"memory_below_picture", "too small"},
+        Case{"memory_smaller_than_said", "4096 bytes where 8192"},
+        Case{"memory_larger_than_said", "16384 bytes where 8192"}, Case{"memory_huge", "too large"},
+        Case{"no_memory_at_all", "0 descriptors"},
+        Case{"descriptors_wrap", "1 descriptors with a buffer of 4294967296"},
+        Case{"chroma_lies_elsewhere", "plane 1 lies elsewhere"},
+        Case{"chroma_has_a_stride_of_its_own", "plane 2 lies elsewhere"}, Case{"planes_too_few", "2 planes"},
+        Case{"planes_too_many", "4294967295 planes"}, Case{"dmabuf_without_being_asked", "not asked for"},
+        Case{"regular_file", "memfd"}, Case{"pipe", "not a memfd"}, Case{"socket", "not a memfd"},
+        Case{"not_sealed", "not sealed"}, Case{"sealed_against_growing_alone", "not sealed"},
+        Case{"seals_may_be_added", "not sealed"}, Case{"sealed_against_writing", "forbids mapping"},
+        Case{"read_only", "reading and writing"}, Case{"too_much_memory", "1024 MiB"},
+        Case{"buffer_again_without_use", "never used"}, Case{"buffer_for_held_slot", "still on show"},
+        Case{"frame_before_buffer", "without memory"}, Case{"frame_in_other_slot", "without memory"},
+        Case{"frame_in_slot_64", "slot 64"}, Case{"frame_in_held_slot", "still on show"}, Case{"crop_empty", "outside"},
+        Case{"crop_negative", "outside"}, Case{"crop_outside", "outside"}, Case{"crop_wraps", "outside"},
+        Case{"epoch_of_the_future", "not begun"}, Case{"time_of_no_unit", "no access unit has"},
+        Case{"negative_decoding_time", "negative"}, Case{"consumed_nothing", "says nothing"},
+        Case{"consumed_more_than_sent", "more access units"},
+        Case{"frame_consumed_more_than_sent", "more access units"}, Case{"more_frames_than_units", "more frames"},
+        Case{"fails_for_no_reason", "reason 0"}, Case{"fails_for_a_strange_reason", "reason 2"},
+        Case{"exits", "exited with status 7"}, Case{"crashes", "killed by SIGSEGV"},
+        Case{"hangs_up_and_stays", "killed by SIGKILL"}),
     [](const auto &test) { return test.param.behaviour; });
 
 /// Replies with dmabufs, to a viewer that asked for them.
@@ -115,8 +114,9 @@ protected:
 TEST_P(HostileDmabuf, reply_is_refused_and_the_process_ended)
 {
     // The stand-in takes any memory for a dmabuf, and nothing else more lightly.
-    Driver driver = start(GetParam().behaviour, std::string(GetParam().behaviour) == "memfd_as_dmabuf" ? Allocator::kUdmabuf
-                                                                                                       : Allocator::kStandIn);
+    Driver driver =
+        start(GetParam().behaviour,
+              std::string(GetParam().behaviour) == "memfd_as_dmabuf" ? Allocator::kUdmabuf : Allocator::kStandIn);
     ASSERT_TRUE(driver.decoder) << driver.start_error;
     ASSERT_TRUE(driver.feed(kUnit));
     EXPECT_FALSE(driver.wait([] { return false; }, kDeadline));

@@ -27,6 +27,7 @@ PROGRAMS = {
     "spice-overlay-port": "portclient/tool",
     "spice-overlay-viewer": "overlay/viewer",
     "spice-overlay-decoder": "dmabuf/decoder",
+    "viewer-with-stand-in": "tests/dmabuf",
     "weston-shot": "tests/tools",
 }
 BACKGROUND = (123, 31, 163)  # of Weston itself: seen by nobody when all is well
@@ -213,9 +214,10 @@ class Person:
 
 class Weston:
     """Headless Weston on a runtime folder of its own, its one output exactly `size` in logical pixels; a screenshot has
-    `scale` times as many. `x_display`: on an X server instead, whose keyboard and pointer are Weston's."""
+    `scale` times as many. `x_display`: on an X server instead, whose keyboard and pointer are Weston's. `inside`: the
+    Weston of another Debian (weston_tree.WestonTree)."""
 
-    def __init__(self, stage, renderer="gl", size=(1280, 800), scale=1, x_display=None):
+    def __init__(self, stage, renderer="gl", size=(1280, 800), scale=1, x_display=None, inside=None):
         self.stage, self.renderer = stage, renderer
         self.folder = stage.path("runtime")
         self.folder.mkdir(mode=0o700)
@@ -237,9 +239,10 @@ class Weston:
             "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent",
             "GIO_USE_VFS": "local",
         }
+        enter = (lambda command: inside.enter(command, self.folder)) if inside else list
         version = (
-            subprocess.run(["weston", "--version"], capture_output=True, text=True).stdout
-            if shutil.which("weston")
+            subprocess.run(enter(["weston", "--version"]), capture_output=True, text=True).stdout
+            if inside or shutil.which("weston")
             else ""
         )
         if not version:
@@ -252,16 +255,18 @@ class Weston:
             backend = [f"--backend={kind}-backend.so", *([] if x_display and renderer == "gl" else [f"--use-{renderer}"])]
         self.process = stage.start(
             f"weston-{renderer}",
-            [
-                "weston",
-                *backend,
-                f"--width={size[0]}",
-                f"--height={size[1]}",
-                f"--scale={scale}",
-                "--socket=wayland-test",
-                f"--config={settings}",
-                "--debug",
-            ],
+            enter(
+                [
+                    "weston",
+                    *backend,
+                    f"--width={size[0]}",
+                    f"--height={size[1]}",
+                    f"--scale={scale}",
+                    "--socket=wayland-test",
+                    f"--config={settings}",
+                    "--debug",
+                ]
+            ),
             {**self.environment, **({"DISPLAY": x_display} if x_display else {})},
         )
         wait_for(
@@ -379,12 +384,22 @@ class Viewer:
     """spice-overlay-viewer, fullscreen on the given Weston. `asks`: with a person before it, whom it asks what to do when the
     connection ends; else it ends too."""
 
-    def __init__(self, stage, weston, uri, *options, name="viewer", asks=False):
+    def __init__(
+        self,
+        stage,
+        weston,
+        uri,
+        *options,
+        name="viewer",
+        asks=False,
+        program="spice-overlay-viewer",
+        environment=None,
+    ):
         self.stats_path = stage.path("stats")
         self.process = stage.start(
             name,
             [
-                "spice-overlay-viewer",
+                program,
                 uri,
                 "--fullscreen",
                 *([] if asks else ["--exit-on-disconnect"]),
@@ -394,7 +409,7 @@ class Viewer:
                 stage.program("spice-overlay-decoder"),
                 *options,
             ],
-            weston.environment,
+            {**weston.environment, **(environment or {})},
         )
 
     def stats(self):

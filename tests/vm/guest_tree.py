@@ -1,25 +1,20 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The guest's files: a tree of Debian 13 packages, its kernel, and a first initramfs. Built once and kept in a cache
-folder under a key of everything that goes into it. Packages come from wherever mmdebstrap finds Debian by itself."""
+folder."""
 
-import contextlib
-import fcntl
-import hashlib
 import lzma
-import os
 import pathlib
 import platform
 import re
 import shutil
 import struct
 import subprocess
-import time
 
-from stage import Failure, Missing
+import package_tree
+from stage import Missing
 
 HERE = pathlib.Path(__file__).resolve().parent
 SUITE = "trixie"
-KEYRING = pathlib.Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 PACKAGES = """
     linux-image-amd64 busybox-static dash coreutils grep sed libc-bin python3 procps
     xserver-xorg-core x11-utils x11-xserver-utils openbox xterm xdotool fonts-dejavu-core
@@ -70,83 +65,23 @@ class GuestTree:
         self.lock = lock
 
 
-def cache_folder():
-    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "spice-overlay" / "vm"
-
-
-def _key():
-    parts = [SUITE, *PACKAGES, *MODULES, SETTLE, pathlib.Path(__file__).read_text()]
-    parts.append((HERE / "guest" / "stage1.sh").read_text())
-    return f"{SUITE}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"
-
-
 def obtain(say=print):
     """The GuestTree, built first where that is not done yet. Raises Missing where this machine cannot have one."""
     if platform.machine() != "x86_64":
         raise Missing(f"the guest is x86-64, this machine {platform.machine()}")
-    cache = cache_folder()
-    cache.mkdir(parents=True, exist_ok=True)
-    folder = cache / _key()
-    # Two that start at once build it once; those that use it hold the lock shared.
-    lock = open(cache / f"{folder.name}.lock", "w")
-    if not folder.exists():
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            say(f"Building the guest in {folder} (about a minute, once) ...")
-            _build(folder)
-    fcntl.flock(lock, fcntl.LOCK_SH)
-    if not folder.exists():
-        raise Failure(f"{folder} was removed while it was wanted")
-    os.utime(folder)
-    _forget_old(cache, folder)
-    return GuestTree(folder, lock)
-
-
-def _forget_old(cache, current, days=14):
-    """Removes trees that nobody has used for long, and what interrupted builds have left."""
-    for folder in cache.iterdir():
-        if not folder.is_dir() or folder == current or folder.stat().st_mtime > time.time() - days * 86400:
-            continue
-        with open(cache / f"{folder.name.removesuffix('.unfinished')}.lock", "w") as lock:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+    stage1 = (HERE / "guest" / "stage1.sh").read_text()
+    name = package_tree.key_of(SUITE, PACKAGES, MODULES, SETTLE, pathlib.Path(__file__).read_text(), stage1)
+    return GuestTree(*package_tree.obtain(name, _build, say))
 
 
 def _build(folder):
-    for program in ("mmdebstrap", "zstd"):
-        if not shutil.which(program):
-            raise Missing(f"{program} is not installed")
-    if not KEYRING.exists():
-        raise Missing(f"{KEYRING} is not there: debian-archive-keyring is not installed")
-    unfinished = folder.with_name(folder.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    root = unfinished / "root"
-    settle = unfinished / "settle.sh"
-    settle.write_text(SETTLE)
-    done = subprocess.run(
-        [
-            "mmdebstrap",
-            "--variant=extract",
-            f"--include={','.join(PACKAGES)}",
-            "--aptopt=APT::Install-Recommends false",
-            f'--extract-hook=chroot "$1" /usr/bin/dash -s <{settle}',
-            SUITE,
-            str(root),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    if done.returncode != 0:
-        (folder.parent / "build.log").write_text(done.stderr)
-        why = [line for line in done.stderr.splitlines() if not line.startswith("I:")]
-        raise Missing(f"mmdebstrap makes no guest tree: {' | '.join(why[-5:])}")
+    if not shutil.which("zstd"):
+        raise Missing("zstd is not installed")
+    root = folder / "root"
+    package_tree.unpack(root, SUITE, PACKAGES, SETTLE)
     version = next((root / "usr/lib/modules").iterdir()).name
-    _unpack_kernel(root / f"boot/vmlinuz-{version}", unfinished / "vmlinux")
-    _make_initramfs(root, root / "usr/lib/modules" / version, unfinished / "initramfs")
-    unfinished.rename(folder)
+    _unpack_kernel(root / f"boot/vmlinuz-{version}", folder / "vmlinux")
+    _make_initramfs(root, root / "usr/lib/modules" / version, folder / "initramfs")
 
 
 def _unpack_kernel(bzimage, target):

@@ -13,6 +13,7 @@ import threading
 import time
 
 import guest_tree
+import package_tree
 import stage as staging
 from stage import Failure, Missing
 
@@ -261,7 +262,7 @@ class Machine:
 
 def _kvm_note():
     """Holds the host's boot in which KVM did not boot a guest: a /dev/kvm need not work."""
-    return guest_tree.cache_folder() / "kvm-failed"
+    return package_tree.cache_folder() / "kvm-failed"
 
 
 def _this_boot():

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "connection.h"
 
+#include "linux-dmabuf-unstable-v1-client-protocol.h"
+#include "linux_dmabuf.h"
 #include "portclient/base/clock.h"
 #include "presentation-time-client-protocol.h"
+#include "transport.h"
 #include "viewporter-client-protocol.h"
 
 #include <drm_fourcc.h>
@@ -10,6 +13,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <utility>
 
 namespace spice_overlay {
 
@@ -27,6 +31,7 @@ struct ConnectionEvents {
         bind(wl_shm_interface, 1, c->shm_);
         bind(wp_viewporter_interface, 1, c->viewporter_);
         bind(wp_presentation_interface, 1, c->presentation_);
+        bind(zwp_linux_dmabuf_v1_interface, LinuxDmabuf::kMaxVersion, c->dmabuf_global_);
     }
     static void global_remove(void *, wl_registry *, std::uint32_t) {}
 
@@ -40,7 +45,12 @@ struct ConnectionEvents {
     }
 };
 
-Result<std::unique_ptr<WaylandConnection>> WaylandConnection::connect(wl_display *display)
+WaylandConnection::WaylandConnection(wl_display *display, DmabufUse dmabufs)
+    : display_(display), transport_(std::make_unique<Transport>(*this, dmabufs))
+{
+}
+
+Result<std::unique_ptr<WaylandConnection>> WaylandConnection::connect(wl_display *display, DmabufUse dmabufs)
 {
     static const wl_registry_listener registry_listener = {ConnectionEvents::global, ConnectionEvents::global_remove};
     static const wl_shm_listener shm_listener = {ConnectionEvents::shm_format};
@@ -54,7 +64,7 @@ Result<std::unique_ptr<WaylandConnection>> WaylandConnection::connect(wl_display
         return Error{"the Wayland display cannot be used: out of memory"};
     wl_proxy_set_queue(reinterpret_cast<wl_proxy *>(wrapper.get()), queue.get());
     WaylandPtr<wl_registry, wl_registry_destroy> registry(wl_display_get_registry(wrapper.get()));
-    std::unique_ptr<WaylandConnection> c(new WaylandConnection(display));
+    std::unique_ptr<WaylandConnection> c(new WaylandConnection(display, dmabufs));
     wl_registry_add_listener(registry.get(), &registry_listener, c.get());
     if (wl_display_roundtrip_queue(display, queue.get()) < 0)
         return Error{"the Wayland compositor does not answer"};
@@ -65,6 +75,9 @@ Result<std::unique_ptr<WaylandConnection>> WaylandConnection::connect(wl_display
     wl_shm_add_listener(c->shm_, &shm_listener, c.get());
     if (c->presentation_)
         wp_presentation_add_listener(c->presentation_, &presentation_listener, c.get());
+    if (c->dmabuf_global_)
+        c->linux_dmabuf_ = std::make_unique<LinuxDmabuf>(std::exchange(c->dmabuf_global_, nullptr),
+                                                         [t = c->transport_.get()] { t->reconsider(); });
     if (wl_display_roundtrip_queue(display, queue.get()) < 0)
         return Error{"the Wayland compositor does not answer"};
     for (void *global :
@@ -72,11 +85,15 @@ Result<std::unique_ptr<WaylandConnection>> WaylandConnection::connect(wl_display
           static_cast<void *>(c->viewporter_), static_cast<void *>(c->presentation_)})
         if (global)
             wl_proxy_set_queue(static_cast<wl_proxy *>(global), nullptr);
+    if (c->linux_dmabuf_)
+        c->linux_dmabuf_->use_default_queue();
     return c;
 }
 
 WaylandConnection::~WaylandConnection()
 {
+    if (dmabuf_global_)
+        zwp_linux_dmabuf_v1_destroy(dmabuf_global_);
     if (presentation_)
         wp_presentation_destroy(presentation_);
     if (viewporter_)

@@ -13,6 +13,7 @@ struct wl_shm;
 struct wl_subcompositor;
 struct wp_presentation;
 struct wp_viewporter;
+struct zwp_linux_dmabuf_v1;
 
 namespace spice_overlay {
 
@@ -28,13 +29,17 @@ struct WaylandDeleter {
 template <typename T, auto Destroy>
 using WaylandPtr = std::unique_ptr<T, WaylandDeleter<Destroy>>;
 
+class LinuxDmabuf;
+class Transport;
+enum class DmabufUse;
+
 /// This project's own globals on somebody else's connection. Their events come by the display's default queue, which its owner
 /// dispatches: a queue of our own would cost each iteration of the main loop a look at it. The display is borrowed and must
 /// outlive this. One thread: the one that dispatches. Nothing blocks but connect(), which makes two round trips.
 class WaylandConnection {
 public:
     /// Fails when the compositor lacks wl_subcompositor or wp_viewporter, without which nothing can be shown.
-    static Result<std::unique_ptr<WaylandConnection>> connect(wl_display *display);
+    static Result<std::unique_ptr<WaylandConnection>> connect(wl_display *display, DmabufUse dmabufs);
     ~WaylandConnection();
 
     void flush();
@@ -45,6 +50,10 @@ public:
     [[nodiscard]] wp_viewporter *viewporter() const { return viewporter_; }
     [[nodiscard]] wp_presentation *presentation() const { return presentation_; } ///< may be null
 
+    [[nodiscard]] LinuxDmabuf *linux_dmabuf() const { return linux_dmabuf_.get(); } ///< may be null
+
+    /// How frames get to this compositor.
+    [[nodiscard]] Transport &transport() const { return *transport_; }
     /// Whether wl_shm takes this DRM fourcc.
     [[nodiscard]] bool shm_takes(std::uint32_t fourcc) const;
     /// ns of CLOCK_MONOTONIC for a time of the presentation clock.
@@ -52,7 +61,7 @@ public:
 
 private:
     friend struct ConnectionEvents;
-    explicit WaylandConnection(wl_display *display) : display_(display) {}
+    WaylandConnection(wl_display *display, DmabufUse dmabufs);
 
     wl_display *display_;
     wl_compositor *compositor_ = nullptr;
@@ -60,6 +69,9 @@ private:
     wl_shm *shm_ = nullptr;
     wp_viewporter *viewporter_ = nullptr;
     wp_presentation *presentation_ = nullptr;
+    zwp_linux_dmabuf_v1 *dmabuf_global_ = nullptr; ///< until linux_dmabuf_ has it
+    std::unique_ptr<LinuxDmabuf> linux_dmabuf_;
+    std::unique_ptr<Transport> transport_;
     int presentation_clock_ = 1; ///< CLOCK_MONOTONIC until the compositor says otherwise
     std::vector<std::uint32_t> shm_formats_; ///< wl_shm codes
 };

@@ -3,22 +3,30 @@
 
 #include "connection.h"
 #include "dmabuf/decoder/decoder_process.h"
+#include "linux_dmabuf.h"
 
 #include <functional>
+#include <string>
 
 struct wl_buffer;
 
 namespace spice_overlay {
 
-/// One slot's frame memory as the compositor knows it. The memory is never mapped here: the descriptor goes to the compositor
-/// and is closed. One thread.
+/// One slot's frame memory as the compositor knows it: as a dmabuf where it takes that, else by wl_shm. The memory is never mapped
+/// here: the descriptors go to the compositor and are closed. One thread.
 class VideoBuffer {
 public:
-    /// `frame` has been validated (FrameBuffer). Fails when the compositor cannot take its format.
-    static Result<std::shared_ptr<VideoBuffer>> create(WaylandConnection &connection, FrameBuffer frame);
+    /// `frame` has been validated (FrameBuffer). Fails when the compositor cannot take its format. Whether it takes a dmabuf it says
+    /// later: the buffer is pending() until then, and `on_settled` is called, once. A dmabuf that it refuses is given to it by
+    /// wl_shm, if it can be; `refused`: that has become the way of its format just now (Transport::refuse).
+    static Result<std::shared_ptr<VideoBuffer>> create(WaylandConnection &connection, FrameBuffer frame,
+                                                       std::function<void(bool refused)> on_settled);
     ~VideoBuffer();
 
-    [[nodiscard]] wl_buffer *get() const { return buffer_; }
+    [[nodiscard]] bool pending() const { return import_ != nullptr; }
+    [[nodiscard]] bool ready() const { return buffer_ != nullptr; } ///< neither: it will never be
+    [[nodiscard]] wl_buffer *get() const { return buffer_; }        ///< when ready()
+    [[nodiscard]] std::string transport() const;                    ///< "linux-dmabuf/NV12"; when ready()
     [[nodiscard]] int width() const { return width_; } ///< buffer pixels
     [[nodiscard]] int height() const { return height_; }
     [[nodiscard]] std::uint32_t fourcc() const { return fourcc_; }
@@ -28,8 +36,16 @@ public:
 
 private:
     friend struct VideoBufferEvents;
-    VideoBuffer() = default;
+    VideoBuffer(WaylandConnection &connection, FrameBuffer frame);
+    Status share();
+    void answered(wl_buffer *buffer, const std::function<void(bool)> &on_settled);
+    void use(wl_buffer *buffer);
+
+    WaylandConnection &connection_;
+    FrameBuffer frame_; ///< until ready()
+    std::unique_ptr<DmabufImport> import_;
     wl_buffer *buffer_ = nullptr;
+    bool is_dmabuf_ = false;
     int width_ = 0;
     int height_ = 0;
     std::uint32_t fourcc_ = 0;

@@ -1,0 +1,131 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Frames as dmabufs: a compositor that imports them (Weston of Debian 13) shows every pixel right, above the desktop
+and below it, and nobody copies. This machine's kernel need not make dmabufs: a memfd stands in for one, in a viewer that
+is the production one but for that. Where dmabufs are not to be used, they are not, and the figures say why.
+
+usage: dmabuf_test.py --build DIR [--keep DIR] [--filter TEXT]"""
+
+import argparse
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests/tools"), str(ROOT / "tests/oracle")]
+import cases
+import clips
+import rehearsal
+import stage as staging
+import weston_tree
+from cases import Skip, check
+from PIL import Image
+
+SCENE = """desktop 1280x800
+wallpaper 21
+video 1 one 100 90 218 150 text "One"
+video 2 two 420 90 400 300 text "Two"
+window cover 500 200 120 90 text "Cover" hidden
+open one
+open two
+step above
+show cover
+step below
+move cover 390 60
+step across-its-corner
+lower cover
+step above-again
+"""
+FORCED = {"SPICE_OVERLAY_DMABUF": "always"}
+options = None
+
+
+def perform(name, codec, wanted, placements, inside, program="viewer-with-stand-in", environment=None):
+    """Plays the scene, every pixel checked at each step; the transport must be `wanted`. Returns the last figures."""
+    sizes = {1: (218, 150), 2: (400, 300)}  # odd halves, and no multiple of a macroblock
+    made = {i: clips.make(options.clips, *sizes[i], count=90, seed=50 + i, codec=codec) for i in sizes}
+    references = {index: clips.Reference(path, options.clips) for index, path in made.items()}
+    wrong = []
+
+    def on_step(step):
+        print(f"  {step.name}: frames {step.verdict.frames}, worst deviation {step.verdict.worst_deviation}", flush=True)
+        if not step.verdict.clean or set(step.verdict.frames) != {1, 2}:
+            wrong.append(f"{step.name}: {step.verdict.frames}; {'; '.join(step.verdict.notes)}")
+            if options.keep:
+                options.keep.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(step.shot.copy()).save(options.keep / f"{name}-{step.name}.png")
+
+    with staging.Stage(options.build, options.keep and options.keep / f"logs-{name}") as stage:
+        scene = stage.path("dmabuf.scene")
+        scene.write_text(SCENE)
+        weston = staging.Weston(stage, inside=inside)
+        host = staging.Host(stage, scene)
+        viewer = staging.Viewer(stage, weston, host.uri, program=program, environment=environment)
+        host.wait("client-connected")
+        play = staging.start_play(stage, host, [made[1], made[2]], "--loop")
+        host.needed = [viewer.process, play, weston.process]
+        steps = rehearsal.perform(weston, host, references, on_step)
+        check(not wrong, "\n".join([*wrong, viewer.process.tail(), weston.process.tail()]))
+        check(len(steps) == 4, f"steps: {[step.name for step in steps]}")
+        staging.wait_for(lambda: set(viewer.stats().get("placements", {})) >= placements, 10, lambda: viewer.stats())
+        stats = viewer.stats()
+        check(stats["transport"] == wanted, f"frames travel as {stats['transport']}: {stats.get('why_not_dmabuf')}")
+        check(stats["decoder_restarts"] == 0, "a decoder was started again")
+        check(not viewer.maps_video_memory(), "the viewer maps a video frame")
+        return stats
+
+
+def tree():
+    return weston_tree.WestonTree()
+
+
+def frames_in_yu12_are_imported_and_every_pixel_is_right():
+    stats = perform("yu12", "h264", "linux-dmabuf/YU12", {"above", "below"}, tree(), environment=FORCED)
+    check("why_not_dmabuf" not in stats, stats)
+
+
+def frames_that_are_converted_are_imported_too():
+    perform("xr24", "mjpeg", "linux-dmabuf/XR24", {"above", "below"}, tree(), environment=FORCED)
+
+
+def compositor_that_names_no_gpu_gets_no_dmabufs_unless_told():
+    stats = perform("unforced", "h264", "wl_shm/YU12", {"above", "below"}, tree())
+    check("names no GPU" in stats["why_not_dmabuf"], stats["why_not_dmabuf"])
+
+
+def compositor_without_linux_dmabuf_is_served_as_ever():
+    stats = perform("weston", "h264", "wl_shm/YU12", {"above", "below"}, None, environment=FORCED)
+    check("takes no dmabufs" in stats["why_not_dmabuf"], stats["why_not_dmabuf"])
+
+
+def kernel_that_makes_no_dmabufs_is_no_obstacle_and_said_so():
+    if pathlib.Path("/dev/udmabuf").exists():
+        raise Skip("this kernel makes dmabufs")
+    stats = perform(
+        "no-udmabuf", "h264", "wl_shm/YU12", {"above", "below"}, tree(), "spice-overlay-viewer", environment=FORCED
+    )
+    check("there is no /dev/udmabuf: load the kernel module" in stats["why_not_dmabuf"], stats["why_not_dmabuf"])
+
+
+def main():
+    global options
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
+    parser.add_argument("--keep", type=pathlib.Path, help="keep logs, and pictures of what is wrong, here")
+    options, _ = parser.parse_known_args()
+    options.clips = options.build / "test-clips"
+
+    def guarded(function):
+        def run():
+            try:
+                function()
+            except staging.Missing as missing:
+                raise Skip(str(missing)) from None
+
+        return run
+
+    found = cases.named(sys.modules["__main__"], "frames_", "compositor_", "kernel_")
+    cases.main("Dmabuf", [(name, guarded(function)) for name, function in found])
+
+
+if __name__ == "__main__":
+    main()
