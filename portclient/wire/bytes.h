@@ -15,6 +15,8 @@ template <std::unsigned_integral T>
 struct Varint {
     T &value;
 };
+template <typename T>
+Varint(T &) -> Varint<T>; // for clang before 17, which deduces none for aggregates
 
 /// Reads little-endian fields. A read beyond the end yields zeroes and sets a flag that stays: ask failed() at the end.
 class Reader {

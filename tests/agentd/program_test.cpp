@@ -193,7 +193,7 @@ TEST_F(AgentWithClip, two_hundred_conversations_leave_nothing_behind)
         client_.begin();
         ASSERT_TRUE(client_.run_until([&] { return client_.established == i; }));
         std::size_t opens = client_.opens.size();
-        ASSERT_TRUE(client_.run_until([&] { return client_.opens.size() > opens || client_.units.size() > 0; }));
+        ASSERT_TRUE(client_.run_until([&] { return client_.opens.size() > opens || !client_.units.empty(); }));
         for (int fds = 0; fds < 2; fds++)
             EXPECT_TRUE(connect().valid()); // players that come and go
         client_.units.clear();

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -75,9 +76,8 @@ Clip make_clip(const std::string &source, const std::string &options, int frames
         if (std::sscanf(line.c_str(), "%lf,%lu,%c", &seconds, &size, &flag) != 3 || offset + size > bytes.size())
             return {};
         const auto start = bytes.begin() + static_cast<std::ptrdiff_t>(offset);
-        clip.units.push_back({{start, start + static_cast<std::ptrdiff_t>(size)},
-                              static_cast<std::int64_t>(seconds * 1e9 + 0.5),
-                              flag == 'K'});
+        clip.units.push_back(
+            {{start, start + static_cast<std::ptrdiff_t>(size)}, std::llround(seconds * 1e9), flag == 'K'});
         offset += size;
     }
     return clip;
