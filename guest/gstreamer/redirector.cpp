@@ -18,8 +18,9 @@
 namespace spice_overlay::gst {
 namespace {
 
-/// An agent on this machine answers in a millisecond or two; one that does not is not worth a player's waiting.
-constexpr int kCheckMs = 300;
+/// An agent answers in a millisecond or two, after it has asked logind about a new player: on a busy machine that takes
+/// tenths of a second. One that needs longer is not worth a player's waiting.
+constexpr int kCheckMs = 1000;
 /// Units go, and flat frames with them, this long before they are decoded in time; the library holds them for as long as it likes.
 constexpr std::int64_t kLead = 120'000'000;
 /// When it is time for one, those that are due so soon after it go along: each time costs wake-ups of all who pass them on.
@@ -371,7 +372,9 @@ Redirector::Pace Redirector::wait_for_time(std::int64_t running_time)
         if (playing && !forwarder_.runs() && looks >= kLooks)
             play();
         auto now = forwarder_.now();
-        if (running_time <= start_ || (playing && !now && !GST_ELEMENT_CLOCK(element_)))
+        // The clock runs only once the sink has a picture: the inner decoder may have taken the first units, and been given
+        // up before it put out anything.
+        if (outputs_ == 0 || running_time <= start_ || (playing && !now && !GST_ELEMENT_CLOCK(element_)))
             return Pace::kGo;
         if (now && running_time - kLead <= *now) {
             together_from_ = running_time;
