@@ -26,9 +26,10 @@ using wire::Reason;
 constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::size_t kMostPlayers = 32;
 constexpr std::size_t kMostPlayersOfUser = 16;
-constexpr std::int64_t kHelloLimit = 5 * kSecond;  ///< for a player to say what it is
-constexpr std::int64_t kFlushLimit = kSecond / 2;  ///< for the last messages at the end of the program
-constexpr std::int64_t kWriteLimit = 3 * kSecond;  ///< for the port to take something
+constexpr std::int64_t kHelloLimit = 5 * kSecond; ///< for a player to say what it is
+constexpr std::int64_t kSessionLimit = kSecond;   ///< for logind to say whose player it is
+constexpr std::int64_t kFlushLimit = kSecond / 2; ///< for the last messages at the end of the program
+constexpr std::int64_t kWriteLimit = 3 * kSecond; ///< for the port to take something
 constexpr std::int64_t kRetryInterval = kSecond / 2;
 constexpr std::int64_t kPortRetryInterval = kSecond / 5; ///< after something has come that may become the port
 constexpr int kPortRetries = 5;
@@ -109,6 +110,7 @@ void Agent::tick(std::int64_t now)
         sessions_status_ = options_.sessions->dispatch();
     follow_sessions();
     for (auto &[id, player] : players_) {
+        player.heard = player.heard || options_.sessions->known(id) || now >= player.since + kSessionLimit;
         player.relayed->tick(now);
         bool silent = !player.relayed->introduced() && now >= player.since + kHelloLimit;
         if (silent || player.relayed->hopeless()) {
@@ -133,6 +135,8 @@ std::int64_t Agent::next_wake() const
     at(options_.sessions->deadline());
     for (const auto &[id, player] : players_) {
         at(player.relayed->deadline());
+        if (!player.heard)
+            at(player.since + kSessionLimit);
         if (!player.relayed->introduced())
             at(player.since + kHelloLimit);
     }
@@ -151,8 +155,8 @@ void Agent::wait(int signal_fd, std::int64_t until)
     fds[kPortWatch] = {port_watch_.get(), POLLIN, 0};
     fds[kSessions] = {options_.sessions->fd(), options_.sessions->events(), 0};
     for (auto &[id, player] : players_) {
-        int events =
-            (player.relayed->throttled_until() < 0 ? POLLIN : 0) | (player.relayed->output().empty() ? 0 : POLLOUT);
+        int events = (player.heard && player.relayed->throttled_until() < 0 ? POLLIN : 0)
+                     | (player.relayed->output().empty() ? 0 : POLLOUT);
         fds.push_back({player.fd.get(), static_cast<short>(events), 0});
     }
 

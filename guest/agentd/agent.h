@@ -42,6 +42,7 @@ public:
 private:
     struct Player {
         UniqueFd fd;
+        bool heard = false; ///< what it sends is read
         uid_t uid = 0;
         std::int64_t since = 0;
         std::unique_ptr<RelayedPlayer> relayed;

@@ -30,6 +30,7 @@ public:
     void add(int, uid_t, pid_t) override {}
     void remove(int) override {}
     bool may_show(int) const override { return true; }
+    bool known(int) const override { return true; }
     int fd() const override { return -1; }
     short events() const override { return 0; }
     std::int64_t deadline() const override { return -1; }
@@ -80,6 +81,15 @@ public:
         return session != sessions_.end() && session->second.shown;
     }
 
+    bool known(int player) const override
+    {
+        auto found = players_.find(player);
+        if (found == players_.end() || !found->second.looked_up)
+            return false;
+        auto session = sessions_.find(found->second.session);
+        return session == sessions_.end() || session->second.described;
+    }
+
     int fd() const override { return sd_bus_get_fd(bus_.get()); }
     short events() const override { return static_cast<short>(std::max(sd_bus_get_events(bus_.get()), 0)); }
 
@@ -105,10 +115,12 @@ private:
         uid_t uid = 0;
         pid_t pid = 0;
         std::string session; ///< its object's path; empty: not known
+        bool looked_up = false;
         Slot query;
     };
     struct Session {
         Logind *watch = nullptr;
+        bool described = false;
         bool shown = false;
         Slot query;
     };
@@ -185,6 +197,7 @@ private:
     void found(Player &player, const char *session)
     {
         player.session = session;
+        player.looked_up = true;
         if (*session)
             query(session);
     }
@@ -223,6 +236,7 @@ private:
                 got = sd_bus_message_skip(reply, "v");
             sound = got >= 0 && sd_bus_message_exit_container(reply) >= 0;
         }
+        session.described = true;
         session.shown = sound && active && !locked && !remote && kind == "user";
         return 0;
     }

@@ -20,6 +20,8 @@ public:
     virtual void add(int player, uid_t uid, pid_t pid) = 0;
     virtual void remove(int player) = 0;
     [[nodiscard]] virtual bool may_show(int player) const = 0;
+    /// Whether enough has been asked to say so. What a player is told before would be taken for the last word.
+    [[nodiscard]] virtual bool known(int player) const = 0;
 
     [[nodiscard]] virtual int fd() const = 0; ///< for poll(); -1: none
     [[nodiscard]] virtual short events() const = 0;
