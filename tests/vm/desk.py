@@ -37,10 +37,10 @@ MENU = """<openbox_menu xmlns="http://openbox.org/3.4/menu"><menu id="root-menu"
 
 
 class Desk:
-    """X with openbox on `machine`."""
+    """X with openbox on `machine`: root's, or that of the login.XSession which `session` makes."""
 
-    def __init__(self, machine, size=SIZE):
-        self.machine = machine
+    def __init__(self, machine, size=SIZE, session=None):
+        self.machine, self.session = machine, None
         self.environment = {
             "DISPLAY": ":0",
             "XDG_RUNTIME_DIR": "/run/user",
@@ -53,11 +53,13 @@ class Desk:
         }
         machine.write("/etc/X11/xorg.conf", SETTINGS % size)
         machine.write("/root/.config/openbox/menu.xml", MENU)
-        machine.run("mkdir", "-p", "-m", "700", "/run/user")
-        self.x = machine.start(
-            "xorg",
-            ["Xorg", ":0", "-noreset", "-nolisten", "tcp", "-novtswitch", "-sharevts", "-logfile", "/outside/Xorg.log"],
-        )
+        if session:
+            self.x = self.session = session(machine)
+            self.environment.update(self.session.environment)
+        else:
+            machine.run("mkdir", "-p", "-m", "700", "/run/user")
+            quiet = ["-noreset", "-nolisten", "tcp", "-novtswitch", "-sharevts", "-logfile", "/outside/Xorg.log"]
+            self.x = self.start("xorg", "Xorg", ":0", *quiet)
         staging.wait_for(
             lambda: not self.x.alive or "Keyboard Control" in self.run("xset", "q", check=False),
             90,
@@ -77,11 +79,15 @@ class Desk:
             every=0.2,
         )
 
+    def _how(self, how):
+        session = self.session.how if self.session else {}
+        return {**session, **how, "environment": {**self.environment, **how.get("environment", {})}}
+
     def run(self, *command, **how):
-        return self.machine.run(*command, environment={**self.environment, **how.pop("environment", {})}, **how)
+        return self.machine.run(*command, **self._how(how))
 
     def start(self, name, *command, **how):
-        return self.machine.start(name, command, environment={**self.environment, **how.pop("environment", {})}, **how)
+        return self.machine.start(name, command, **self._how(how))
 
     def xdotool(self, *words):
         return self.run("xdotool", *words, seconds=60)

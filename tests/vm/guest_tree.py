@@ -22,6 +22,8 @@ PACKAGES = """
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-base-apps gstreamer1.0-plugins-good
     gstreamer1.0-plugins-bad gstreamer1.0-libav gstreamer1.0-x
     parole
+    systemd systemd-sysv udev kmod dbus libpam-systemd libpam-modules libpam-runtime login passwd util-linux
+    dpkg diffutils init-system-helpers perl-base tar libspice-client-glib-2.0-8
     """.split()
 
 # What stage 1 loads, in the guest, with whatever these depend on.
@@ -33,12 +35,21 @@ SETTLE = r"""
 set -e
 ln -sf dash /usr/bin/sh
 ln -sf /proc/self/mounts /etc/mtab
-printf '%s\n' root:x:0:0:root:/root:/bin/sh messagebus:x:100:100::/nonexistent:/bin/false \
-    spice-overlay:x:101:101::/nonexistent:/bin/false user:x:1000:1000:user:/home/user:/bin/sh >/etc/passwd
-printf '%s\n' root:x:0: video:x:44: messagebus:x:100: spice-overlay:x:101: user:x:1000: >/etc/group
+printf '%s\n' root:x:0:0:root:/root:/bin/sh user:x:1000:1000:user:/home/user:/bin/sh \
+    other:x:1001:1001:other:/home/other:/bin/sh >/etc/passwd
+printf '%s\n' root:x:0: user:x:1000: other:x:1001: >/etc/group
 printf '%s\n' 'passwd: files' 'group: files' 'hosts: files' >/etc/nsswitch.conf
-mkdir -p /home/user /var/cache/fontconfig /host /outside
+mkdir -p /home/user /home/other /var/cache/fontconfig /host /outside
 chown 1000:1000 /home/user
+chown 1001:1001 /home/other
+systemd-sysusers
+for what in auth account password session session-noninteractive; do
+    echo "${what%-*} required pam_permit.so" >/etc/pam.d/common-$what
+done
+echo "session optional pam_systemd.so" >>/etc/pam.d/common-session
+ldconfig
+rm -rf /var/run
+ln -s /run /var/run
 cd /usr/lib/x86_64-linux-gnu  # what alternatives would choose
 ln -sf blas/libblas.so.3 lapack/liblapack.so.3 .
 cd /
@@ -53,6 +64,15 @@ for theme in /usr/share/icons/*; do
 done
 GST_REGISTRY=/var/cache/gst-registry.bin gst-inspect-1.0 avdec_h264 >/var/log/gst-inspect 2>&1
 chmod 644 /var/cache/gst-registry.bin
+# What dpkg -i asks for what packages depend on.
+for package in /var/cache/apt/archives/*.deb; do
+    dpkg-deb -f "$package"
+    printf 'Status: install ok installed\n\n'
+done >/var/lib/dpkg/status
+dpkg-query -W -f '${binary:Package}\n' | while read -r name; do
+    : >"/var/lib/dpkg/info/$name.list"
+done
+touch /etc/.updated /var/.updated  # else systemd makes caches anew at its first start
 """
 
 

@@ -23,12 +23,23 @@ KERNEL_LINE = (
     "quiet console=ttyS0 panic=-1 mitigations=off audit=0 apparmor=0 no_timer_check tsc=unstable cryptomgr.notests "
     "random.trust_cpu=on nokaslr"
 )
+# Without what takes seconds there and serves nothing here.
+SYSTEMD_LINE = " guest_init=systemd systemd.journald.forward_to_console=1 " + " ".join(
+    f"systemd.mask={unit}"
+    for unit in """
+    serial-getty@ttyS0.service systemd-random-seed.service systemd-sysctl.service systemd-journal-flush.service
+    systemd-tmpfiles-setup-dev.service systemd-tmpfiles-setup-dev-early.service systemd-binfmt.service
+    sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-fs-fuse-connections.mount
+    dev-hugepages.mount dev-mqueue.mount proc-sys-fs-binfmt_misc.automount modprobe@configfs.service
+    modprobe@fuse.service modprobe@drm.service systemd-modules-load.service kmod-static-nodes.service
+    """.split()
+)
 ACCELERATORS = {
     "kvm": ["-accel", "kvm", "-cpu", "host"],
     "tcg": ["-accel", "tcg,thread=multi", "-cpu", "max"],
 }
 KVM_SECONDS = 10  # a /dev/kvm that has not booted the guest by then cannot
-TCG_SECONDS = 90
+TCG_SECONDS = 200  # with systemd, on a busy computer
 
 
 class LineSocket:
@@ -129,13 +140,16 @@ class GuestProcess:
 
 class Machine:
     """A booted guest on a Stage. `uri` is where a SPICE client connects; /host in the guest is the host's root, so
-    that programs run from the build tree."""
+    that programs run from the build tree. `systemd`: it runs the guest, with guest/systemd/ added to its units."""
 
-    def __init__(self, stage, display="qxl-vga,vgamem_mb=16", memory="1536M", accelerator=None, spice_options=""):
+    def __init__(
+        self, stage, display="qxl-vga,vgamem_mb=16", memory="1536M", accelerator=None, spice_options="", systemd=False
+    ):
         for program in ("qemu-system-x86_64",):
             if not shutil.which(program):
                 raise Missing(f"{program} is not installed")
         self.stage, self.display, self.memory, self.spice_options = stage, display, memory, spice_options
+        self.systemd = systemd
         self.tree = guest_tree.obtain()
         self.waiting, self.ended, self.counter = {}, {}, 0
         self.started = 0
@@ -152,6 +166,7 @@ class Machine:
         self.outside = stage.logs / "guest"
         self.outside.mkdir(exist_ok=True)
         shutil.copy(HERE / "guest/command_server.py", self.outside)
+        shutil.copytree(HERE / "guest/systemd", self.outside / "systemd", dirs_exist_ok=True)
         shares = {"tree": (self.tree.root, "on"), "host": ("/", "on"), "outside": (self.outside, "off")}
         devices = []
         for tag, (path, readonly) in shares.items():
@@ -168,7 +183,8 @@ class Machine:
             [
                 *["qemu-system-x86_64", "-M", "q35", *ACCELERATORS[self.accelerator]],
                 *["-smp", "2", "-m", self.memory, "-nodefaults", "-no-user-config", "-no-reboot"],
-                *["-kernel", self.tree.kernel, "-initrd", self.tree.initramfs, "-append", KERNEL_LINE],
+                *["-kernel", self.tree.kernel, "-initrd", self.tree.initramfs],
+                *["-append", KERNEL_LINE + self.systemd * SYSTEMD_LINE],
                 *["-serial", "stdio", "-qmp", f"unix:{qmp},server=on,wait=off"],
                 *["-spice", f"unix=on,addr={spice},disable-ticketing=on{self.spice_options}"],
                 *["-device", self.display, "-device", "virtio-serial-pci,id=serial", *devices],
@@ -222,7 +238,8 @@ class Machine:
         return reply
 
     def run(self, *command, seconds=30, check=True, **how):
-        """What a command in the guest printed. `how`: environment, root (a folder to live in), user (a number)."""
+        """What a command in the guest printed. `how`: environment, root (a folder to live in), user (a number), cgroup (a
+        folder of the kernel's)."""
         reply = self.ask("run", seconds, command=[str(word) for word in command], **how)
         if check and reply["status"] != 0:
             raise Failure(f"in the guest, {' '.join(map(str, command))}: status {reply['status']}: {reply['output']}")

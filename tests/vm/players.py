@@ -6,6 +6,7 @@ the programs under test."""
 import collections
 import os
 import pathlib
+import shutil
 import subprocess
 
 import clips
@@ -83,15 +84,19 @@ def _host_registry(machine, plugins):
 
 
 class Playing:
-    """A player with the film, its window and where in it the video is."""
+    """A player with the film, its window and where in it the video is. `installed`: with the guest's own plugin, and the
+    film where every user may read it."""
 
-    def __init__(self, seat, film, name):
+    def __init__(self, seat, film, name, installed=False):
         player = table(seat.stage)[name]
         plugins, before = seat.stage.build / "guest/gstreamer", seat.desk.windows()
         if not (plugins / "libgstspiceoverlay.so").exists():
             raise staging.Missing(f"the GStreamer plugin is not built in {plugins}")
         self.seat, self.film, self.name = seat, film, name
-        if player.root:
+        if installed:
+            shutil.copy(film.path, seat.machine.outside)
+            environment, command = {"GST_DEBUG": "spiceoverlay*:4"}, [*player.command, f"/outside/{film.path.name}"]
+        elif player.root:
             environment = {"GST_PLUGIN_PATH": plugins, "GST_REGISTRY": _host_registry(seat.machine, plugins)}
             command = [*player.command, film.path]
         else:

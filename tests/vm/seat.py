@@ -16,11 +16,11 @@ SETTLE_SECONDS = 30  # an emulated guest on a busy computer
 class Seat:
     """A booted machine with its desk, headless Weston of the same size, and a viewer on it: pictures are at scale 1."""
 
-    def __init__(self, stage, size=desk.SIZE, renderer="gl", **options):
+    def __init__(self, stage, size=desk.SIZE, renderer="gl", session=None, **options):
         self.stage = stage
         self.weston = staging.Weston(stage, renderer, size)
         self.machine = machine.Machine(stage, **options)
-        self.desk = desk.Desk(self.machine, size)
+        self.desk = desk.Desk(self.machine, size, session)
         self.viewer = None
         self.connect()
 

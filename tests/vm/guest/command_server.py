@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""PID 1 of the guest: does what the host asks for over a virtio port, one JSON object a line each way.
+"""PID 1 of the guest, or a service where systemd is that: does what the host asks for over a virtio port, one JSON object a line each way.
 
 run     waits for a command and answers with its status and its output
 start   starts a command, its output in a file; answers with its process id, and says later how it ended
@@ -35,9 +35,11 @@ class Server:
                 line = line[self.port.write(line) :]
 
     def popen(self, request, **streams):
-        root, user = request.get("root"), request.get("user")
+        root, user, cgroup = request.get("root"), request.get("user"), request.get("cgroup")
 
         def become():
+            if cgroup:  # where logind has a session's processes
+                pathlib.Path(cgroup, "cgroup.procs").write_text(str(os.getpid()))
             if root:
                 os.chroot(root)
             os.chdir(request.get("cwd") or "/")

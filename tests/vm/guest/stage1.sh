@@ -1,6 +1,7 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# PID 1 of the initramfs: mounts what the host shares, then hands over to the command server in the guest tree.
+# PID 1 of the initramfs: mounts what the host shares, then hands over to the command server in the guest tree, or to
+# systemd there, which runs it as a service.
 # 9p shares: "tree" the guest's packages, "host" the host's root, both for reading; "outside" for logs.
 /bin/busybox mkdir -p /proc /sys /dev /tree /tmpfs /new
 /bin/busybox mount -t devtmpfs dev /dev
@@ -40,4 +41,13 @@ done
 /bin/busybox mount --bind /new/run /new/host/run
 /bin/busybox mount --bind /new/tmp/.X11-unix /new/host/tmp/.X11-unix
 /bin/busybox mount --bind /new/outside /new/host/outside
+
+# shellcheck disable=SC2154  # from the kernel's command line
+if [ "$guest_init" = systemd ]; then
+    units=/new/etc/systemd/system
+    /bin/busybox mkdir -p $units/multi-user.target.wants
+    /bin/busybox cp -r /new/outside/systemd/. $units/
+    /bin/busybox ln -s ../command-server.service $units/multi-user.target.wants/
+    exec /bin/busybox switch_root /new /usr/lib/systemd/systemd
+fi
 exec /bin/busybox switch_root /new /usr/bin/python3 /outside/command_server.py
