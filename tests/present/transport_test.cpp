@@ -183,7 +183,7 @@ TEST_F(Presenting, feedback_that_changes_replaces_what_was_said)
 TEST_F(Presenting, feedback_that_contradicts_itself_offers_nothing)
 {
     connect_with_all();
-    compositor->send_feedback(kGpu, kLinear, {{{0, 3}}}); // the table has three
+    compositor->send_feedback(kGpu, kLinear, {{{0}}, {{3}}}); // the table has three
     compositor->exchange();
     EXPECT_TRUE(connection->linux_dmabuf()->feedback().formats.empty());
     compositor->send_feedback(kGpu, kLinear, {{{0}}});

@@ -28,6 +28,7 @@ set -e
 root=$1 folder=$2
 shift 2
 mount -t tmpfs -o mode=1777 tmp "$root/tmp"
+mount -t tmpfs -o mode=755 run "$root/run"
 mount -t tmpfs -o mode=755 dev "$root/dev"
 mount --bind /proc "$root/proc"
 for name in null zero random urandom; do

@@ -20,17 +20,18 @@ import weston_tree
 from cases import Skip, check
 from PIL import Image
 
-SCENE = """desktop 1280x800
+SIZE = (640, 400)
+SCENE = """desktop 640x400
 wallpaper 21
-video 1 one 100 90 218 150 text "One"
-video 2 two 420 90 400 300 text "Two"
-window cover 500 200 120 90 text "Cover" hidden
+video 1 one 20 60 218 150 text "One"
+video 2 two 270 90 330 246 text "Two"
+window cover 330 160 120 90 text "Cover" hidden
 open one
 open two
 step above
 show cover
 step below
-move cover 390 60
+move cover 240 60
 step across-its-corner
 lower cover
 step above-again
@@ -41,7 +42,7 @@ options = None
 
 def perform(name, codec, wanted, placements, inside, program="viewer-with-stand-in", environment=None):
     """Plays the scene, every pixel checked at each step; the transport must be `wanted`. Returns the last figures."""
-    sizes = {1: (218, 150), 2: (400, 300)}  # odd halves, and no multiple of a macroblock
+    sizes = {1: (218, 150), 2: (330, 246)}  # odd halves, and no multiple of a macroblock
     made = {i: clips.make(options.clips, *sizes[i], count=90, seed=50 + i, codec=codec) for i in sizes}
     references = {index: clips.Reference(path, options.clips) for index, path in made.items()}
     wrong = []
@@ -57,9 +58,10 @@ def perform(name, codec, wanted, placements, inside, program="viewer-with-stand-
     with staging.Stage(options.build, options.keep and options.keep / f"logs-{name}") as stage:
         scene = stage.path("dmabuf.scene")
         scene.write_text(SCENE)
-        weston = staging.Weston(stage, inside=inside)
+        weston = staging.Weston(stage, size=SIZE, inside=inside)
         host = staging.Host(stage, scene)
         viewer = staging.Viewer(stage, weston, host.uri, program=program, environment=environment)
+        host.needed = [viewer.process, weston.process]
         host.wait("client-connected")
         play = staging.start_play(stage, host, [made[1], made[2]], "--loop")
         host.needed = [viewer.process, play, weston.process]
@@ -106,6 +108,15 @@ def kernel_that_makes_no_dmabufs_is_no_obstacle_and_said_so():
     check("there is no /dev/udmabuf: load the kernel module" in stats["why_not_dmabuf"], stats["why_not_dmabuf"])
 
 
+def real_dmabufs_are_imported_and_every_pixel_is_right():
+    if not pathlib.Path("/dev/udmabuf").exists():
+        raise Skip("this kernel has no /dev/udmabuf")
+    stats = perform(
+        "udmabuf", "h264", "linux-dmabuf/YU12", {"above", "below"}, tree(), "spice-overlay-viewer", environment=FORCED
+    )
+    check("why_not_dmabuf" not in stats, stats)
+
+
 def main():
     global options
     parser = argparse.ArgumentParser()
@@ -123,7 +134,7 @@ def main():
 
         return run
 
-    found = cases.named(sys.modules["__main__"], "frames_", "compositor_", "kernel_")
+    found = cases.named(sys.modules["__main__"], "frames_", "compositor_", "kernel_", "real_")
     cases.main("Dmabuf", [(name, guarded(function)) for name, function in found])
 
 
