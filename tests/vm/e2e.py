@@ -114,9 +114,14 @@ class Act:
     def begins_redirected(self):
         self.now.restore()
         play = players.Playing(self.now.seat, self.now.film, self.name)
-        self.play = play
+        self.play = self.now.play = play
         self.put(*HOME)
-        play.find_placeholder()
+        begin = time.monotonic()
+        try:
+            play.find_placeholder()
+        except staging.Failure:
+            self.record("placeholder", self.now.seat.machine.screen(), "the guest's own screen", begin)
+            raise
         self.expect("redirected", "all", 60)
         self.begun = True
 
@@ -216,13 +221,16 @@ class Now:
     """The seat, the agent and the film, and what has been seen."""
 
     def __init__(self, stage, build, out):
-        self.out, self.rows = out, []
+        self.out, self.rows, self.play = out, [], None
         self.film = players.Film(build / "test-clips")
         self.seat = seats.Seat(stage)
         self.agent = players.Agent(self.seat)
 
     def restore(self):
-        """Puts back what a step that failed may have taken away."""
+        """Puts back what a step that failed may have taken away, and ends the player that it left."""
+        if self.play:
+            self.play.process.stop()
+            self.play = None
         if not self.seat.viewer.process.alive:
             self.seat.connect()
         if not self.agent.process.alive:
