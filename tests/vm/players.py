@@ -115,7 +115,7 @@ class Playing:
             raise staging.Failure(f"{name} ended: {self.process.tail()}")
         self.window = found.pop()
 
-    def find_placeholder(self, seconds=90):
+    def find_placeholder(self, seconds=60):
         """Waits until one colour fills the window's video on the guest's screen, and remembers where and which."""
 
         def found():
