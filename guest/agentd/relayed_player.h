@@ -34,7 +34,7 @@ class RelayedPlayer : private Session::Listener {
 public:
     /// `name`: who it is, for the log. `relay` outlives the player.
     RelayedPlayer(Relay &relay, std::string name, std::int64_t now, std::uint64_t nonce);
-    ~RelayedPlayer();
+    ~RelayedPlayer() override;
     RelayedPlayer(const RelayedPlayer &) = delete;
 
     void feed(std::span<const std::uint8_t> bytes, std::int64_t now);

@@ -59,7 +59,7 @@ TEST(GlibSources, descriptor_that_waits_anew_does_not_wake_the_loop_that_runs)
     // As a SPICE channel does: one source for each time that it waits.
     std::function<void()> wait = [&] {
         waiting = g_unix_fd_source_new(fd.get(), G_IO_IN);
-        g_source_set_callback(waiting, reinterpret_cast<GSourceFunc>(+[](int, GIOCondition, gpointer data) -> gboolean {
+        g_source_set_callback(waiting, G_SOURCE_FUNC(+[](int, GIOCondition, gpointer data) -> gboolean {
                                   (*static_cast<std::function<void()> *>(data))();
                                   return G_SOURCE_REMOVE;
                               }),
@@ -92,7 +92,7 @@ TEST(GlibSources, nothing_that_another_thread_sends_is_lost)
     std::atomic<bool> lost = false;
     std::thread other([&] {
         for (int i = 0; i < kTimes && !lost; ++i) {
-            for (volatile int spin = 0; spin < i % 500 * 10; spin = spin + 1) {
+            for (std::int64_t end = monotonic_now() + i % 500 * 40; monotonic_now() < end;) {
             } // comes at any moment of an iteration
             g_idle_add(
                 [](gpointer data) -> gboolean {
