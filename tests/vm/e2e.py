@@ -112,7 +112,7 @@ class Act:
     # ---- what is done
 
     def begins_redirected(self):
-        # One Parole in a dozen draws its window no more from the beginning on (its clock stands at 00:00 while its film plays,
+        # At times Parole draws its window no more from the beginning on (its clock stands at 00:00 while its film plays,
         # whatever the version of our element): such a player is started once more.
         for last in (False, True):
             self.now.restore()
@@ -233,8 +233,10 @@ class Now:
     def restore(self):
         """Puts back what a step that failed may have taken away, and ends the player that it left."""
         if self.play:
-            self.play.process.stop()
-            self.play = None
+            play, self.play = self.play, None
+            play.process.stop()
+            # The next one's window may have the number of this one's.
+            staging.wait_for(lambda: play.window not in self.seat.desk.windows(), 20, "the last player's window to go")
         if not self.seat.viewer.process.alive:
             self.seat.connect()
         if not self.agent.process.alive:

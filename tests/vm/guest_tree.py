@@ -22,6 +22,10 @@ PACKAGES = """
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-base-apps gstreamer1.0-plugins-good
     gstreamer1.0-plugins-bad gstreamer1.0-libav gstreamer1.0-x
     parole
+    """.split()
+
+# Also in a tree that systemd runs and that packages are installed in. X and the players find more there than a quick guest wants.
+SYSTEMD_PACKAGES = """
     systemd systemd-sysv udev kmod dbus libpam-systemd libpam-modules libpam-runtime login passwd util-linux
     dpkg diffutils init-system-helpers perl-base tar libspice-client-glib-2.0-8
     """.split()
@@ -35,21 +39,12 @@ SETTLE = r"""
 set -e
 ln -sf dash /usr/bin/sh
 ln -sf /proc/self/mounts /etc/mtab
-printf '%s\n' root:x:0:0:root:/root:/bin/sh user:x:1000:1000:user:/home/user:/bin/sh \
-    other:x:1001:1001:other:/home/other:/bin/sh >/etc/passwd
-printf '%s\n' root:x:0: user:x:1000: other:x:1001: >/etc/group
+printf '%s\n' root:x:0:0:root:/root:/bin/sh messagebus:x:100:100::/nonexistent:/bin/false \
+    spice-overlay:x:101:101::/nonexistent:/bin/false user:x:1000:1000:user:/home/user:/bin/sh >/etc/passwd
+printf '%s\n' root:x:0: video:x:44: messagebus:x:100: spice-overlay:x:101: user:x:1000: >/etc/group
 printf '%s\n' 'passwd: files' 'group: files' 'hosts: files' >/etc/nsswitch.conf
-mkdir -p /home/user /home/other /var/cache/fontconfig /host /outside
+mkdir -p /home/user /var/cache/fontconfig /host /outside
 chown 1000:1000 /home/user
-chown 1001:1001 /home/other
-systemd-sysusers
-for what in auth account password session session-noninteractive; do
-    echo "${what%-*} required pam_permit.so" >/etc/pam.d/common-$what
-done
-echo "session optional pam_systemd.so" >>/etc/pam.d/common-session
-ldconfig
-rm -rf /var/run
-ln -s /run /var/run
 cd /usr/lib/x86_64-linux-gnu  # what alternatives would choose
 ln -sf blas/libblas.so.3 lapack/liblapack.so.3 .
 cd /
@@ -64,6 +59,29 @@ for theme in /usr/share/icons/*; do
 done
 GST_REGISTRY=/var/cache/gst-registry.bin gst-inspect-1.0 avdec_h264 >/var/log/gst-inspect 2>&1
 chmod 644 /var/cache/gst-registry.bin
+"""
+
+# Before that, where systemd runs it: users as packages make them, logins that ask for no password.
+SYSTEMD_BEGIN = r"""
+set -e
+printf '%s\n' root:x:0:0:root:/root:/bin/sh user:x:1000:1000:user:/home/user:/bin/sh \
+    other:x:1001:1001:other:/home/other:/bin/sh >/etc/passwd
+printf '%s\n' root:x:0: user:x:1000: other:x:1001: >/etc/group
+mkdir -p /home/other
+chown 1001:1001 /home/other
+systemd-sysusers
+cp /etc/passwd /etc/group /tmp/
+for what in auth account password session session-noninteractive; do
+    echo "${what%-*} required pam_permit.so" >/etc/pam.d/common-$what
+done
+echo "session optional pam_systemd.so" >>/etc/pam.d/common-session
+ldconfig
+rm -rf /var/run
+ln -s /run /var/run
+"""
+# And after it.
+SYSTEMD_END = r"""
+mv /tmp/passwd /tmp/group /etc/
 # What dpkg -i asks for what packages depend on.
 for package in /var/cache/apt/archives/*.deb; do
     dpkg-deb -f "$package"
@@ -85,20 +103,22 @@ class GuestTree:
         self.lock = lock
 
 
-def obtain(say=print):
-    """The GuestTree, built first where that is not done yet. Raises Missing where this machine cannot have one."""
+def obtain(say=print, systemd=False):
+    """The GuestTree, for systemd or without it, built first where that is not done yet. Raises Missing where this machine cannot have one."""
     if platform.machine() != "x86_64":
         raise Missing(f"the guest is x86-64, this machine {platform.machine()}")
     stage1 = (HERE / "guest" / "stage1.sh").read_text()
-    name = package_tree.key_of(SUITE, PACKAGES, MODULES, SETTLE, pathlib.Path(__file__).read_text(), stage1)
-    return GuestTree(*package_tree.obtain(name, _build, say))
+    packages = PACKAGES + SYSTEMD_PACKAGES * systemd
+    settle = SYSTEMD_BEGIN + SETTLE + SYSTEMD_END if systemd else SETTLE
+    name = package_tree.key_of(SUITE, packages, MODULES, settle, pathlib.Path(__file__).read_text(), stage1)
+    return GuestTree(*package_tree.obtain(name, lambda folder: _build(folder, packages, settle), say))
 
 
-def _build(folder):
+def _build(folder, packages, settle):
     if not shutil.which("zstd"):
         raise Missing("zstd is not installed")
     root = folder / "root"
-    package_tree.unpack(root, SUITE, PACKAGES, SETTLE)
+    package_tree.unpack(root, SUITE, packages, settle)
     version = next((root / "usr/lib/modules").iterdir()).name
     _unpack_kernel(root / f"boot/vmlinuz-{version}", folder / "vmlinux")
     _make_initramfs(root, root / "usr/lib/modules" / version, folder / "initramfs")

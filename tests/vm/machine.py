@@ -150,7 +150,7 @@ class Machine:
                 raise Missing(f"{program} is not installed")
         self.stage, self.display, self.memory, self.spice_options = stage, display, memory, spice_options
         self.systemd = systemd
-        self.tree = guest_tree.obtain()
+        self.tree = guest_tree.obtain(systemd=systemd)
         self.waiting, self.ended, self.counter = {}, {}, 0
         self.started = 0
         for name in [accelerator] if accelerator else _accelerators():
