@@ -162,7 +162,7 @@ class Bench:
             self.table.add(f"viewer instructions a frame, {size}", count / frames, "instructions", 50000,
                            f"{frames} frames in {pieces} port messages", by_library=shares)
         growth = "  growth from 1280x720 to 3840x2160"
-        if abs(share["3840x2160"] / share["1280x720"] - 1) > 0.03:
+        if abs(share["3840x2160"] / share["1280x720"] - 1) > 0.1:
             self.table.skip(growth, "the machine was too busy: frames came in messages of different numbers of them")
         else:
             self.table.add(growth, 100 * (per_frame["3840x2160"] / per_frame["1280x720"] - 1), "%", 2)

@@ -38,7 +38,10 @@ wire::Hello client_hello()
 } // namespace
 
 ModelClient::ModelClient() : ModelClient(client_hello()) {}
-ModelClient::ModelClient(wire::Hello hello) : handshake_(std::move(hello)) {}
+ModelClient::ModelClient(wire::Hello hello) : handshake_(std::move(hello))
+{
+    std::signal(SIGPIPE, SIG_IGN); // the other end may just have gone
+}
 
 UniqueFd listen_unix(const std::string &path)
 {
@@ -90,7 +93,7 @@ void ModelClient::send(const wire::Message &message)
 
 void ModelClient::send_bytes(std::span<const std::uint8_t> bytes)
 {
-    if (write(fd_.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()))
+    if (write(fd_.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()) && errno != EPIPE)
         errors.push_back(std::string("writing to the port: ") + std::strerror(errno));
 }
 
