@@ -57,6 +57,8 @@ Result<FrameBuffer> SlotTable::buffer(const ipc::Buffer &message, std::vector<Un
         return Error{"buffer of a format that was not offered"};
     if (message.dmabufs > 0 && allocator_ == Allocator::kNone)
         return Error{"dmabuf that was not asked for"};
+    if (message.dmabufs > 0 && message.modifier != kModifierLinear) // what allocators in main memory make
+        return Error{"dmabuf of a modifier that was not asked for"};
     FrameBuffer buffer;
     buffer.slot = message.slot;
     buffer.fourcc = message.fourcc;

@@ -15,6 +15,7 @@
 #include <wayland-client.h>
 
 #include <optional>
+#include <set>
 
 using namespace spice_overlay;
 
@@ -68,6 +69,7 @@ private:
     SpiceSession *session_;
     bool resize_guest_;
     bool covered_ = false;
+    std::set<std::string> logged_; ///< troubles
     Statistics statistics_;
     std::unique_ptr<WaylandConnection> connection_;
     MainTimer update_timer_;
@@ -188,7 +190,8 @@ void DisplayCore::map()
 
 void DisplayCore::tell(const std::string &trouble)
 {
-    g_warning("%s", trouble.c_str());
+    if (logged_.insert(trouble).second) // a guest may have the same trouble for ever
+        g_warning("%s", trouble.c_str());
     g_signal_emit(widget_, trouble_signal, 0, trouble.c_str());
     return_to_glib();
 }

@@ -268,6 +268,14 @@ const std::map<std::string, std::function<void()>> kBehaviours = {
              }),
              {memory(1ull << 30)});
      }},
+    {"dmabuf_of_a_tiled_modifier",
+     [] {
+         say(ipc_with([](auto &m) {
+                 m.dmabufs = 1;
+                 m.modifier = 0x0100'0000'0000'0001; // Intel's X tiling
+             }),
+             {memory(), memory()});
+     }},
     {"plane_in_a_dmabuf_that_is_not_there",
      [] {
          say(ipc_with([](auto &m) {
