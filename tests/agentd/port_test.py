@@ -4,7 +4,6 @@
 
 usage: port_test.py --build DIR [--keep DIR] [--filter TEXT]"""
 
-import argparse
 import json
 import pathlib
 import re
@@ -17,7 +16,8 @@ sys.path[:0] = [str(ROOT / "tests" / name) for name in ("tools", "oracle", "vm")
 import cases
 import machine
 import stage as staging
-from cases import Skip, check
+import staged
+from cases import check
 
 SECONDS = 30
 guest = agent = None  # the Machine, and the agent in it
@@ -98,32 +98,16 @@ def agent_ends_with_figures():
     check(figures["port_losses"] == 3, figures)
 
 
-def main():
+def set_up(stage, _):
     global guest, agent
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
-    parser.add_argument("--keep", type=pathlib.Path, help="keep logs here")
-    options, _ = parser.parse_known_args()
-    with staging.Stage(options.build, options.keep) as stage:
-        missing = None
-        try:
-            program = stage.program("spice-overlay-agentd")
-            guest = machine.Machine(stage)
-            words = "--sessions any --socket /tmp/agent.sock --verbose --stats /tmp/agent.json".split()
-            agent = guest.start("agent", [program, *words], root="/host")
-        except staging.Missing as problem:
-            missing = str(problem)
+    program = stage.program("spice-overlay-agentd")
+    guest = machine.Machine(stage)
+    words = "--sessions any --socket /tmp/agent.sock --verbose --stats /tmp/agent.json".split()
+    agent = guest.start("agent", [program, *words], root="/host")
 
-        def guarded(function):
-            def run():
-                if missing:
-                    raise Skip(missing)
-                function()
 
-            return run
-
-        found = cases.named(sys.modules["__main__"], "agent_")
-        cases.main("AgentPort", [(name, guarded(function)) for name, function in found])
+def main():
+    staged.main("AgentPort", cases.named(sys.modules["__main__"], "agent_"), set_up)
 
 
 if __name__ == "__main__":

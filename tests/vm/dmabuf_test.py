@@ -5,7 +5,6 @@ build tree.
 
 usage: dmabuf_test.py --build DIR [--keep DIR] [--filter TEXT]"""
 
-import argparse
 import pathlib
 import sys
 
@@ -13,8 +12,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("tools", "oracle", "vm")]
 import cases
 import machine
-import stage as staging
-from cases import Skip, check
+import staged
+from cases import check
 
 now = None  # the Machine
 
@@ -26,29 +25,13 @@ def allocators_make_dmabufs_that_are_what_they_say():
     check("[  PASSED  ] 2 tests" in said and "SKIPPED" not in said, said)
 
 
-def main():
+def set_up(stage, _):
     global now
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
-    parser.add_argument("--keep", type=pathlib.Path, help="keep logs here")
-    options, _ = parser.parse_known_args()
-    with staging.Stage(options.build, options.keep) as stage:
-        missing = None
-        try:
-            now = machine.Machine(stage)
-        except staging.Missing as problem:
-            missing = str(problem)
+    now = machine.Machine(stage)
 
-        def guarded(function):
-            def run():
-                if missing:
-                    raise Skip(missing)
-                function()
 
-            return run
-
-        found = cases.named(sys.modules["__main__"], "allocators_")
-        cases.main("RealDmabuf", [(name, guarded(function)) for name, function in found])
+def main():
+    staged.main("RealDmabuf", cases.named(sys.modules["__main__"], "allocators_"), set_up)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ client comes and goes two hundred times. What the client shows must be right thr
 
 usage: faults_test.py --build DIR [--keep DIR] [--filter TEXT]"""
 
-import argparse
 import pathlib
 import re
 import signal
@@ -15,12 +14,12 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("tools", "oracle", "demo", "vm")]
-import cases
 import machine
 import players
 import seat as seats
 import stage as staging
-from cases import Skip, check
+import staged
+from cases import check
 
 PLACES = {"gst-play": (5, 0), "spice-overlay-play": (370, 384)}  # frames included, and none over the other
 SECONDS = 60
@@ -194,32 +193,20 @@ CASES = [
 ]
 
 
-def main():
+def set_up(stage, options):
     global seat, agent, film
+    film = players.Film(options.build / "test-clips")
+    seat = seats.Seat(stage)
+    agent = players.Agent(seat)
+
+
+def both_play(function):
+    check(len(playing) == 2 or function is CASES[0], "the players did not begin")
+
+
+def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
-    parser.add_argument("--keep", type=pathlib.Path, help="keep logs here")
-    options, _ = parser.parse_known_args()
-    with staging.Stage(options.build, options.keep) as stage:
-        missing = None
-        try:
-            film = players.Film(options.build.resolve() / "test-clips")
-            seat = seats.Seat(stage)
-            agent = players.Agent(seat)
-        except staging.Missing as problem:
-            missing = str(problem)
-
-        def guarded(function):
-            def run():
-                if missing:
-                    raise Skip(missing)
-                check(len(playing) == 2 or function is CASES[0], "the players did not begin")
-                function()
-
-            return run
-
-        cases.main("Faults", [(function.__name__, guarded(function)) for function in CASES])
+    staged.main("Faults", [(function.__name__, function) for function in CASES], set_up, both_play)
 
 
 if __name__ == "__main__":

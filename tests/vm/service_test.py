@@ -14,13 +14,12 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("tools", "oracle", "demo", "vm")]
-import cases
 import login
-import oracle
 import players
 import seat as seats
 import stage as staging
-from cases import Skip, check
+import staged
+from cases import check
 
 UNIT = "spice-overlay-agentd.service"
 WANTED = ("spice-overlay-guest", "libspice-overlay-guest0", "gstreamer1.0-spice-overlay")
@@ -173,33 +172,22 @@ def find_packages(folder):
     return found
 
 
-def main():
+def set_up(stage, options):
     global seat, film, packages
+    packages = find_packages(options.packages)
+    film = players.Film(options.build / "test-clips")
+    seat = seats.Seat(stage, session=login.XSession, systemd=True)
+
+
+def one_plays(function):
+    check(play or CASES.index(function) < 3, "no player is redirected")
+
+
+def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     parser = argparse.ArgumentParser()
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
     parser.add_argument("--packages", type=pathlib.Path, default=ROOT / "build-packages")
-    parser.add_argument("--keep", type=pathlib.Path, help="keep logs here")
-    options, _ = parser.parse_known_args()
-    with staging.Stage(options.build, options.keep) as stage:
-        missing = None
-        try:
-            packages = find_packages(options.packages)
-            film = players.Film(options.build.resolve() / "test-clips")
-            seat = seats.Seat(stage, session=login.XSession, systemd=True)
-        except staging.Missing as problem:
-            missing = str(problem)
-
-        def guarded(function):
-            def run():
-                if missing:
-                    raise Skip(missing)
-                check(play or CASES.index(function) < 3, "no player is redirected")
-                function()
-
-            return run
-
-        cases.main("Service", [(function.__name__, guarded(function)) for function in CASES])
+    staged.main("Service", [(function.__name__, function) for function in CASES], set_up, one_plays, parser)
 
 
 if __name__ == "__main__":

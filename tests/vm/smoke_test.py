@@ -5,7 +5,6 @@ before anything else is tried there.
 
 usage: smoke_test.py --build DIR [--keep DIR] [--filter TEXT]"""
 
-import argparse
 import pathlib
 import sys
 
@@ -16,7 +15,8 @@ import clips
 import oracle
 import seat
 import stage as staging
-from cases import Skip, check
+import staged
+from cases import check
 
 TARGET = (300, 250, 480, 320)
 PLACEHOLDER = (1, 254, 119)
@@ -73,30 +73,15 @@ def clip_through_the_virtio_port_is_shown_in_place():
     now.wait_right()  # and without the player, the desktop alone
 
 
-def main():
+def set_up(stage, options):
     global now
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
-    parser.add_argument("--keep", type=pathlib.Path, help="keep logs here")
-    options, _ = parser.parse_known_args()
-    with staging.Stage(options.build, options.keep) as stage:
-        missing = None
-        try:
-            now = seat.Seat(stage)
-            now.clips = options.build / "test-clips"
-        except staging.Missing as problem:
-            missing = str(problem)
+    now = seat.Seat(stage)
+    now.clips = options.build / "test-clips"
 
-        def guarded(function):
-            def run():
-                if missing:
-                    raise Skip(missing)
-                function()
 
-            return run
-
-        found = cases.named(sys.modules["__main__"], "guest_", "command_", "client_", "clip_")
-        cases.main("Machine", [(name, guarded(function)) for name, function in found])
+def main():
+    found = cases.named(sys.modules["__main__"], "guest_", "command_", "client_", "clip_")
+    staged.main("Machine", found, set_up)
 
 
 if __name__ == "__main__":
