@@ -57,6 +57,14 @@ struct Statistics {
     std::uint64_t placed_hidden = 0;
     std::string transport;      ///< of the newest frame buffer, "wl_shm/YU12"
     std::string why_not_dmabuf; ///< where it is another, for people
+    /// Of the frames that were measured: how they got to the screen, as the compositor says.
+    struct {
+        std::uint64_t measured = 0;
+        std::uint64_t vsync = 0;
+        std::uint64_t hw_clock = 0;
+        std::uint64_t hw_completion = 0;
+        std::uint64_t zero_copy = 0;
+    } presentation;
     DurationHistogram receipt_to_commit;
     DurationHistogram receipt_to_presentation; ///< of a sample
     DurationHistogram decode;

@@ -171,10 +171,15 @@ void Redirection::frame_committed(const VideoFrame &frame, std::int64_t at)
         statistics_.receipt_to_commit.add(at - frame.received);
 }
 
-void Redirection::frame_presented(const VideoFrame &frame, std::int64_t at)
+void Redirection::frame_presented(const VideoFrame &frame, const VideoSurface::Presentation &how)
 {
+    ++statistics_.presentation.measured;
+    statistics_.presentation.vsync += how.vsync;
+    statistics_.presentation.hw_clock += how.hw_clock;
+    statistics_.presentation.hw_completion += how.hw_completion;
+    statistics_.presentation.zero_copy += how.zero_copy;
     if (frame.received)
-        statistics_.receipt_to_presentation.add(at - frame.received);
+        statistics_.receipt_to_presentation.add(how.at - frame.received);
 }
 
 void Redirection::frame_replaced(const VideoFrame &, bool hidden)

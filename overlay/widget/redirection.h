@@ -54,7 +54,7 @@ private:
 
     void frame_committed(const VideoFrame &frame, std::int64_t at) override;
     void frame_shown(const VideoFrame &) override { ++statistics_.frames_presented; }
-    void frame_presented(const VideoFrame &frame, std::int64_t at) override;
+    void frame_presented(const VideoFrame &frame, const VideoSurface::Presentation &how) override;
     void frame_replaced(const VideoFrame &frame, bool hidden) override;
 
     void end_stream(std::uint32_t stream, wire::Reason reason);

@@ -57,12 +57,16 @@ struct VideoSurfaceEvents {
 
     static void sync_output(void *, struct wp_presentation_feedback *, wl_output *) {}
     static void presented(void *data, struct wp_presentation_feedback *, std::uint32_t sec_hi, std::uint32_t sec_lo,
-                          std::uint32_t nsec, std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t)
+                          std::uint32_t nsec, std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t flags)
     {
         auto *v = static_cast<VideoSurface *>(data);
         auto seconds = static_cast<std::int64_t>(std::uint64_t{sec_hi} << 32 | sec_lo);
-        std::int64_t at = v->connection_.presentation_to_monotonic(seconds * 1'000'000'000 + nsec);
-        v->listener_.frame_presented(*v->measured_, at);
+        const auto is = [flags](std::uint32_t kind) { return (flags & kind) != 0; };
+        v->listener_.frame_presented(*v->measured_,
+                                     {v->connection_.presentation_to_monotonic(seconds * 1'000'000'000 + nsec),
+                                      is(WP_PRESENTATION_FEEDBACK_KIND_VSYNC), is(WP_PRESENTATION_FEEDBACK_KIND_HW_CLOCK),
+                                      is(WP_PRESENTATION_FEEDBACK_KIND_HW_COMPLETION),
+                                      is(WP_PRESENTATION_FEEDBACK_KIND_ZERO_COPY)});
         v->drop_feedback();
     }
     static void discarded(void *data, struct wp_presentation_feedback *)
@@ -175,7 +179,7 @@ void VideoSurface::attach(const VideoFramePtr &frame)
         frame_callback_ = wl_surface_frame(surface_);
         listen_to_single_event<VideoSurfaceEvents::frame_done>(frame_callback_, this);
     }
-    if (connection_.presentation() && !feedback_ && frames_++ % kMeasureEvery == 0) {
+    if (connection_.presentation() && !feedback_ && frames_++ % measure_every_ == 0) {
         feedback_ = wp_presentation_feedback(connection_.presentation(), surface_);
         wp_presentation_feedback_add_listener(feedback_, &feedback_listener, this);
         measured_ = frame;

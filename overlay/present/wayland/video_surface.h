@@ -22,6 +22,15 @@ public:
     /// To measure one frame is three events more, which would cost as much as the rest of showing it.
     static constexpr unsigned kMeasureEvery = 8;
 
+    /// How a frame got to the screen.
+    struct Presentation {
+        std::int64_t at = 0;
+        bool vsync = false;         ///< without tearing
+        bool hw_clock = false;      ///< the display's own clock gave the time
+        bool hw_completion = false; ///< the display said that it was done
+        bool zero_copy = false;     ///< the display read the decoder's memory
+    };
+
     /// Calls must not destroy the surface. Times are ns of CLOCK_MONOTONIC.
     class Listener {
     public:
@@ -30,7 +39,7 @@ public:
         /// The compositor has drawn it. Comes once at most for each frame that was committed.
         virtual void frame_shown(const VideoFrame &frame) = 0;
         /// When it was on the screen: said of every kMeasureEvery-th frame, and only with wp_presentation.
-        virtual void frame_presented(const VideoFrame &frame, std::int64_t at) = 0;
+        virtual void frame_presented(const VideoFrame &frame, const Presentation &how) = 0;
         /// A newer one came before it could be shown; `hidden`: since no part of the video is visible.
         virtual void frame_replaced(const VideoFrame &frame, bool hidden) = 0;
     };
@@ -42,6 +51,9 @@ public:
     /// The frame is due: shown now, or as soon as the compositor has shown the one before. While hidden it is only kept.
     void show(VideoFramePtr frame);
     [[nodiscard]] bool has_frame() const { return current_ || queued_; }
+
+    /// From now on every frame is measured, if the one before has been.
+    void measure_all() { measure_every_ = 1; }
 
     /// Sets position, size, source and whether it is mapped, to take effect with the desktop's next commit. Stacking is the
     /// scene's. finish() follows after that commit.
@@ -72,6 +84,7 @@ private:
     struct wp_presentation_feedback *feedback_ = nullptr;
     VideoFramePtr measured_; ///< what feedback_ is about
     unsigned frames_ = 0;    ///< committed
+    unsigned measure_every_ = kMeasureEvery;
     VideoPlan plan_;
     bool mapped_ = false;
     std::array<double, 4> source_{}; ///< last sent to the viewport, buffer pixels
