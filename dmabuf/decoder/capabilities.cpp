@@ -46,14 +46,14 @@ bool read_all(int fd, std::string &text)
 
 } // namespace
 
-Result<std::vector<wire::CodecCapability>> decoder_capabilities(const std::string &program)
+Result<std::string> ask_decoder(const std::string &program, const char *question)
 {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0)
         return Error{std::string("cannot make a pipe: ") + std::strerror(errno)};
     const UniqueFd ours(ends[0]);
     UniqueFd theirs(ends[1]);
-    auto pid = spawn(program, {"--codecs"}, {}, theirs.get());
+    auto pid = spawn(program, {question}, {}, theirs.get());
     if (!pid)
         return pid.error();
     theirs.reset();
@@ -62,9 +62,18 @@ Result<std::vector<wire::CodecCapability>> decoder_capabilities(const std::strin
     const std::string how = kill_and_reap(*pid);
     if (!complete)
         return Error{"cannot learn what " + program + " decodes: it does not answer"};
+    if (text.empty())
+        return Error{program + " decodes nothing (" + how + "); is FFmpeg complete?"};
+    return text;
+}
 
+Result<std::vector<wire::CodecCapability>> decoder_capabilities(const std::string &program)
+{
+    auto answer = ask_decoder(program, "--codecs");
+    if (!answer)
+        return answer.error();
     std::vector<wire::CodecCapability> list;
-    std::istringstream lines(text);
+    std::istringstream lines(*answer);
     std::string line;
     while (std::getline(lines, line)) {
         std::istringstream fields(line);
@@ -78,7 +87,7 @@ Result<std::vector<wire::CodecCapability>> decoder_capabilities(const std::strin
         list.push_back(capability);
     }
     if (list.empty())
-        return Error{program + " decodes nothing (" + how + "); is FFmpeg complete?"};
+        return Error{program + " decodes nothing; is FFmpeg complete?"};
     return list;
 }
 

@@ -27,7 +27,9 @@ PROGRAMS = {
     "spice-overlay-port": "portclient/tool",
     "spice-overlay-viewer": "overlay/viewer",
     "spice-overlay-decoder": "dmabuf/decoder",
+    "spice-overlay-doctor": "overlay/doctor",
     "viewer-with-stand-in": "tests/dmabuf",
+    "doctor-with-stand-in": "tests/dmabuf",
     "weston-shot": "tests/tools",
 }
 BACKGROUND = (123, 31, 163)  # of Weston itself: seen by nobody when all is well

@@ -56,6 +56,7 @@ public:
     [[nodiscard]] Transport &transport() const { return *transport_; }
     /// Whether wl_shm takes this DRM fourcc.
     [[nodiscard]] bool shm_takes(std::uint32_t fourcc) const;
+    [[nodiscard]] const std::vector<std::uint32_t> &shm_formats() const { return shm_formats_; } ///< codes of wl_shm
     /// ns of CLOCK_MONOTONIC for a time of the presentation clock.
     [[nodiscard]] std::int64_t presentation_to_monotonic(std::int64_t ns) const;
 

@@ -111,6 +111,11 @@ LinuxDmabuf::~LinuxDmabuf()
     zwp_linux_dmabuf_v1_destroy(global_);
 }
 
+std::uint32_t LinuxDmabuf::version() const
+{
+    return zwp_linux_dmabuf_v1_get_version(global_);
+}
+
 void LinuxDmabuf::use_default_queue()
 {
     wl_proxy_set_queue(reinterpret_cast<wl_proxy *>(global_), nullptr);

@@ -32,6 +32,7 @@ public:
     void use_default_queue();
 
     [[nodiscard]] zwp_linux_dmabuf_v1 *get() const { return global_; }
+    [[nodiscard]] std::uint32_t version() const; ///< of the protocol, as bound
     [[nodiscard]] const DmabufFeedback &feedback() const { return feedback_; }
 
 private:
