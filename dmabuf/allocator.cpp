@@ -76,7 +76,7 @@ Result<FrameMemory> allocate_frame(Allocator allocator, int device, const char *
             return dmabuf.error();
         memory.dmabuf = std::move(*dmabuf);
     } else {
-        auto memfd = make_sealed_memfd(name, size);
+        auto memfd = make_sealed_memfd(name, size, Pages::kAtOnce);
         if (!memfd)
             return memfd.error();
         memory.memfd = std::move(*memfd);

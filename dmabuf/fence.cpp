@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 
@@ -28,7 +29,9 @@ bool wait_until_unread(int dmabuf, std::chrono::milliseconds patience)
     for (;;) {
         const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
         pollfd poll{dmabuf, POLLOUT, 0};
-        const int ready = ::poll(&poll, 1, left.count() > 0 ? static_cast<int>(left.count()) : 0);
+        const auto ms = std::max<long>(left.count(), 0);
+        const timespec wait{ms / 1000, ms % 1000 * 1'000'000};
+        const int ready = ::ppoll(&poll, 1, &wait, nullptr); // the one name of it that every architecture has
         if (ready >= 0 || errno != EINTR)
             return ready > 0;
     }

@@ -13,9 +13,12 @@ namespace spice_overlay {
 /// `bytes` rounded up to whole pages.
 [[nodiscard]] std::size_t whole_pages(std::size_t bytes);
 
+/// When the pages of shared memory come. At once: then lack of memory is an error, and not a SIGBUS of whoever touches it.
+enum class Pages { kWhenTouched, kAtOnce };
+
 /// Shared memory of exactly `size` zero bytes (whole pages), named in /proc/PID/maps, sealed so that nobody can make it
 /// larger or smaller or change the seals; writable. Close-on-exec.
-[[nodiscard]] Result<UniqueFd> make_sealed_memfd(const char *name, std::size_t size);
+[[nodiscard]] Result<UniqueFd> make_sealed_memfd(const char *name, std::size_t size, Pages pages = Pages::kWhenTouched);
 
 /// Whether a descriptor from another process is what make_sealed_memfd() makes: memory of exactly `size` bytes that a
 /// compositor may map for reading and writing, and that can no longer change its size or become unmappable.

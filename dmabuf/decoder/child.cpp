@@ -95,6 +95,8 @@ std::string kill_and_reap(pid_t pid)
     }
     if (WIFSIGNALED(status)) {
         const char *name = ::sigabbrev_np(WTERMSIG(status));
+        if (WTERMSIG(status) == SIGSYS)
+            return "killed by its sandbox, SIGSYS";
         return std::string("killed by SIG") + (name ? name : "?");
     }
     return "exited with status " + std::to_string(WEXITSTATUS(status));

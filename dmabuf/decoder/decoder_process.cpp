@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <limits>
 #include <optional>
@@ -135,6 +136,7 @@ struct DecoderProcess::Private {
     bool failed = false;
     std::uint64_t units_sent = 0;
     std::uint64_t frames_seen = 0;
+    unsigned log_lines = 0;
     std::int64_t min_pts = std::numeric_limits<std::int64_t>::max(); ///< of this epoch's units
     std::int64_t max_pts = std::numeric_limits<std::int64_t>::min();
 
@@ -306,6 +308,14 @@ Status DecoderProcess::Private::handle(Packet &packet)
             return Success{};
         }
         break;
+    case ipc::Kind::kLog:
+        if (const auto message = as<ipc::Log>(packet)) {
+            if (++log_lines > ipc::kMaxLogLines)
+                return Error{"more to say than " + std::to_string(ipc::kMaxLogLines) + " lines"};
+            std::fprintf(stderr, "spice-overlay-decoder: %s\n", printable(message->text, sizeof message->text).c_str());
+            return Success{};
+        }
+        break;
     default:
         return Error{"message of unknown kind " + std::to_string(static_cast<unsigned>(head.kind))};
     }
@@ -447,7 +457,10 @@ Result<std::unique_ptr<DecoderProcess>> DecoderProcess::start(const Config &conf
     std::vector<int> fds{theirs.get(), units->get()};
     if (config.device >= 0)
         fds.push_back(config.device);
-    auto pid = spawn(config.program, {}, fds);
+    std::vector<std::string> args;
+    if (!config.sandbox)
+        args.emplace_back("--no-sandbox");
+    auto pid = spawn(config.program, args, fds);
     if (!pid)
         return pid.error();
     p->pid = *pid;

@@ -42,6 +42,7 @@ public:
         Allocator allocator = Allocator::kNone;
         int device = -1;
         std::vector<std::uint32_t> dmabuf_fourccs;
+        bool sandbox = true;  ///< false: at a person's wish, who has been warned
         unsigned threads = 0; ///< 0: as many as processors, 4 at most
     };
 

@@ -2,9 +2,9 @@
 #include "frame_pool.h"
 
 #include "dmabuf/fence.h"
+#include "log.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <utility>
 
 namespace spice_overlay {
@@ -45,8 +45,7 @@ bool FramePool::fill(Slot &slot, const ImageLayout &layout, std::size_t size)
     const Allocator allocator = wanted ? allocator_ : Allocator::kNone;
     auto memory = allocate_frame(allocator, device_.get(), kMemoryName, size);
     if (!memory && allocator != Allocator::kNone) {
-        std::fprintf(stderr, "spice-overlay-decoder: %s; frames are copied by the compositor instead\n",
-                     memory.error().message.c_str());
+        log_line(memory.error().message + "; frames are copied by the compositor instead");
         allocator_ = Allocator::kNone; // what failed once would fail for each frame
         memory = allocate_frame(Allocator::kNone, -1, kMemoryName, size);
     }

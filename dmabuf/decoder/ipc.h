@@ -16,11 +16,11 @@
 /// sealed memfd of kUnitsSize bytes, as descriptor 4; where Open names an allocator with a device, that is descriptor 5: the
 /// decoder opens none itself. Every packet of the socket is one message of exactly its struct's
 /// size (Open: plus extradata), in host byte order: both ends come from one build, and a version that differs ends the
-/// conversation. The viewer begins with Open. The decoder says nothing to it but Failed when it cannot serve it, and
+/// conversation. The viewer begins with Open. The decoder says nothing to it but Log, and Failed when it cannot serve it, and
 /// exits after Failed.
 namespace spice_overlay::ipc {
 
-inline constexpr std::uint16_t kVersion = 2;
+inline constexpr std::uint16_t kVersion = 3;
 inline constexpr int kSocketFd = 3;
 inline constexpr int kUnitsFd = 4;
 inline constexpr int kDeviceFd = 5;
@@ -58,6 +58,7 @@ enum class Kind : std::uint16_t {
     kFrame = 0x82,
     kConsumed = 0x83,
     kFailed = 0x84,
+    kLog = 0x85,
 };
 
 struct Head {
@@ -144,12 +145,19 @@ struct Failed {
     char text[240] = {}; ///< NUL-terminated, for people
 };
 
+/// A line for the log. In its sandbox the decoder has no standard error.
+struct Log {
+    Head head{kVersion, Kind::kLog, sizeof(Log)};
+    char text[240] = {}; ///< NUL-terminated
+};
+inline constexpr unsigned kMaxLogLines = 24; ///< of one process
+
 inline constexpr std::size_t kMaxReply = sizeof(Failed);
 inline constexpr std::size_t kMaxRequest = sizeof(Open) + wire::kMaxExtradata;
 
 // No padding: what is sent is what was written, and nothing of the sender's memory beside it.
 template <typename... Messages>
 inline constexpr bool kHavePadding = !(std::has_unique_object_representations_v<Messages> && ...);
-static_assert(!kHavePadding<Open, Control, Buffer, Frame, Consumed, Failed>);
+static_assert(!kHavePadding<Open, Control, Buffer, Frame, Consumed, Failed, Log>);
 
 } // namespace spice_overlay::ipc

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include "log.h"
+#include "sandbox.h"
 #include "service.h"
 
 extern "C" {
@@ -6,12 +8,12 @@ extern "C" {
 }
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <csignal>
 #include <cstdarg>
 #include <cstdio>
@@ -22,31 +24,27 @@ extern "C" {
 namespace {
 
 constexpr char kUsage[] =
-    "Usage: spice-overlay-decoder [--codecs | --help | --version]\n"
+    "Usage: spice-overlay-decoder [--codecs | --sandbox-report | --help | --version]\n"
     "\n"
     "Decodes one video stream for spice-overlay-viewer, which starts it with a socket as descriptor 3\n"
     "and the memory of access units as descriptor 4. Not started by hand, except to ask it something:\n"
     "\n"
-    "  --codecs   list what this FFmpeg decodes: codec number on the wire, largest width and height, name\n"
-    "  --help     show this text\n"
-    "  --version  show the version\n";
-
-constexpr unsigned kMaxLogLines = 20; ///< a hostile stream must not fill the journal
+    "  --codecs          list what this FFmpeg decodes: codec number on the wire, largest width and height, name\n"
+    "  --sandbox-report  say which layers of the sandbox hold here, and which system calls it leaves\n"
+    "  --help            show this text\n"
+    "  --version         show the version\n"
+    "\n"
+    "The viewer's --no-sandbox becomes --no-sandbox here.\n";
 
 void log_ffmpeg(void *context, int level, const char *format, va_list arguments)
 {
-    static std::atomic<unsigned> lines = 0;
     if (level > AV_LOG_ERROR)
-        return;
-    const unsigned line = lines.fetch_add(1);
-    if (line > kMaxLogLines)
         return;
     char text[512];
     int prefix = 1;
     av_log_format_line2(context, level, format, arguments, text, sizeof text, &prefix);
     text[std::strcspn(text, "\n")] = '\0';
-    std::fprintf(stderr, "spice-overlay-decoder: ffmpeg: %s\n",
-                 line == kMaxLogLines ? "(further messages are left out)" : text);
+    spice_overlay::log_line(std::string("ffmpeg: ") + text);
 }
 
 bool started_by_viewer()
@@ -63,6 +61,7 @@ bool started_by_viewer()
 
 int main(int argc, char **argv)
 {
+    bool sandboxed = true;
     if (argc > 1) {
         const std::string_view option = argv[1];
         if (argc == 2 && option == "--help")
@@ -71,11 +70,16 @@ int main(int argc, char **argv)
             std::puts("spice-overlay-decoder " SPICE_OVERLAY_VERSION);
         else if (argc == 2 && option == "--codecs")
             std::fputs(spice_overlay::list_codecs().c_str(), stdout);
+        else if (argc == 2 && option == "--sandbox-report")
+            std::fputs(spice_overlay::sandbox_report().c_str(), stdout);
+        else if (argc == 2 && option == "--no-sandbox")
+            sandboxed = false;
         else {
             std::fprintf(stderr, "spice-overlay-decoder: unknown arguments beginning with '%s'; see --help\n", argv[1]);
             return 2;
         }
-        return 0;
+        if (sandboxed)
+            return 0;
     }
     if (!started_by_viewer()) {
         std::fputs("spice-overlay-decoder: is started by spice-overlay-viewer, not by hand; see --help\n", stderr);
@@ -84,8 +88,10 @@ int main(int argc, char **argv)
     // The socket tells us too when the viewer is gone, but not in the middle of a picture.
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     ::close_range(spice_overlay::ipc::kDeviceFd + 1, ~0U, 0);
+    // One arena: when others shrink, or grow many, glibc reads /proc and asks for processors, which the sandbox denies.
+    ::mallopt(M_ARENA_MAX, 1);
     av_log_set_level(AV_LOG_ERROR);
     av_log_set_callback(&log_ffmpeg);
     // Leaves at once: FFmpeg's threads may still be at work on frames.
-    std::_Exit(spice_overlay::Service().run());
+    std::_Exit(spice_overlay::Service(sandboxed).run());
 }

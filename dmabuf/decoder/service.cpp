@@ -2,6 +2,7 @@
 #include "service.h"
 
 #include "dmabuf/fence.h"
+#include "log.h"
 #include "portclient/base/clock.h"
 #include "sandbox.h"
 
@@ -34,7 +35,10 @@ wire::Rect cropped(const AVFrame &frame)
 
 } // namespace
 
-Service::Service() : socket_(ipc::kSocketFd), units_fd_(ipc::kUnitsFd), device_(ipc::kDeviceFd) {}
+Service::Service(bool sandboxed)
+    : sandboxed_(sandboxed), socket_(ipc::kSocketFd), units_fd_(ipc::kUnitsFd), device_(ipc::kDeviceFd)
+{
+}
 
 int Service::run()
 {
@@ -84,10 +88,30 @@ std::optional<Failure> Service::open()
     pool_.make_dmabufs(allocator, std::move(device_), std::move(dmabuf_fourccs));
 
     codec_.emplace(open_, pool_);
-    if (auto failure = codec_->start({bytes.data() + sizeof open_, open_.extradata_size}))
+    return start_codec({bytes.data() + sizeof open_, open_.extradata_size});
+}
+
+/// Between the sandbox's two steps: FFmpeg's threads inherit the first, and nothing of the stream is decoded before the
+/// second.
+std::optional<Failure> Service::start_codec(std::span<const std::uint8_t> extradata)
+{
+    if (!sandboxed_) {
+        log_line("runs WITHOUT A SANDBOX (--no-sandbox): whoever takes it over has this account");
+        return codec_->start(extradata);
+    }
+    auto layers = give_up_rights();
+    if (!layers)
+        return Failure{wire::Reason::kNoResources, layers.error().message};
+    if (auto failure = codec_->start(extradata))
         return failure;
-    if (Status status = enter_sandbox(); !status)
-        return Failure{wire::Reason::kNoResources, status.error().message};
+    if (!kSanitized) {
+        log_to_viewer();
+        ::dup2(STDIN_FILENO, STDERR_FILENO);
+    }
+    layers->push_back(enter_sandbox(SandboxKind::kSoftware));
+    for (const SandboxLayer &layer : *layers)
+        if (!layer.holds)
+            log_line("the sandbox lacks a layer, " + layer.name + ": " + layer.detail);
     return std::nullopt;
 }
 

@@ -17,7 +17,7 @@ namespace spice_overlay {
 class Service {
 public:
     /// Takes over kSocketFd, kUnitsFd and, if it is there, kDeviceFd.
-    Service();
+    explicit Service(bool sandboxed);
 
     /// Serves until the viewer hangs up or the stream cannot go on. Returns the exit status.
     int run();
@@ -32,6 +32,7 @@ private:
     };
 
     [[nodiscard]] std::optional<Failure> open();
+    [[nodiscard]] std::optional<Failure> start_codec(std::span<const std::uint8_t> extradata);
     [[nodiscard]] bool receive(bool wait); ///< false: the viewer is gone, or speaks another language
     [[nodiscard]] std::optional<Failure> decode_next();
     void drop_stale_units();
@@ -48,6 +49,7 @@ private:
     void send(const T &message, std::span<const int> fds = {});
     void send_buffer(const FramePool::Slot &slot, const FramePool::Announcement &announcement);
 
+    const bool sandboxed_;
     UniqueFd socket_;
     UniqueFd units_fd_;
     UniqueFd device_;

@@ -15,6 +15,7 @@ constexpr unsigned kNoteSeconds = 8;
 constexpr const char *kStyle =
     ".spice-overlay-message { background: #2d2d2d; padding: 6px 12px; }"
     ".spice-overlay-message > label { color: #ffffff; }"
+    ".spice-overlay-message.warning { background: #a40000; }"
     ".spice-overlay-message > button { background: #4a4a4a; color: #ffffff; border: 1px solid #6a6a6a; box-shadow: "
     "none; "
     "text-shadow: none; }"
@@ -89,6 +90,12 @@ void MessageBar::note(const std::string &text)
     timer_ = g_timeout_add_seconds(kNoteSeconds, MessageBarSignals::time_is_up, this);
 }
 
+void MessageBar::warn(const std::string &text)
+{
+    note(text);
+    gtk_widget_add_css_class(box_, "warning");
+}
+
 void MessageBar::hide()
 {
     show(Kind::kHidden, {});
@@ -98,6 +105,7 @@ void MessageBar::show(Kind kind, const std::string &text)
 {
     if (timer_)
         g_source_remove(std::exchange(timer_, 0));
+    gtk_widget_remove_css_class(box_, "warning");
     bool was_shown = std::exchange(kind_, kind) != Kind::kHidden;
     bool shown = kind != Kind::kHidden;
     if (shown)

@@ -31,6 +31,8 @@ public:
     void ask(const std::string &text);
     /// For some seconds, or until it is dismissed. Not while asking: that matters more.
     void note(const std::string &text);
+    /// A note in red.
+    void warn(const std::string &text);
     void hide();
 
 private:

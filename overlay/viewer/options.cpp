@@ -22,6 +22,7 @@ Result<std::optional<ViewerOptions>> parse_options(int argc, char **argv)
     gboolean no_resize = FALSE;
     gboolean no_audio = FALSE;
     gboolean exit_on_disconnect = FALSE;
+    gboolean no_sandbox = FALSE;
     const GOptionEntry entries[] = {
         {"fullscreen", 'f', 0, G_OPTION_ARG_NONE, &fullscreen, "Start in full screen (Shift+F11 leaves it)", nullptr},
         {"port-name", 0, 0, G_OPTION_ARG_STRING, &port_name,
@@ -34,6 +35,8 @@ Result<std::optional<ViewerOptions>> parse_options(int argc, char **argv)
          "End when the connection fails or is lost, and do not ask", nullptr},
         {"stats", 0, 0, G_OPTION_ARG_FILENAME, &statistics, "Write statistics there, a JSON object a line", "FILE"},
         {"decoder", 0, 0, G_OPTION_ARG_FILENAME, &decoder, "The spice-overlay-decoder to run", "PATH"},
+        {"no-sandbox", 0, 0, G_OPTION_ARG_NONE, &no_sandbox,
+         "Run decoders WITHOUT THEIR SANDBOX: a hostile guest may get at all that is yours", nullptr},
         {"version", 0, 0, G_OPTION_ARG_NONE, &version, "Print the version and exit", nullptr},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &rest, nullptr, "URI|FILE.vv"},
         {nullptr, 0, 0, G_OPTION_ARG_NONE, nullptr, nullptr, nullptr}};
@@ -61,6 +64,7 @@ Result<std::optional<ViewerOptions>> parse_options(int argc, char **argv)
     options.fullscreen = fullscreen;
     options.resize_guest = !no_resize;
     options.audio = !no_audio;
+    options.sandbox = !no_sandbox;
     options.exit_on_disconnect = exit_on_disconnect;
     return std::optional<ViewerOptions>(options);
 }

@@ -18,6 +18,7 @@ struct ViewerOptions {
     bool fullscreen = false;
     bool resize_guest = true;
     bool audio = true;
+    bool sandbox = true; ///< around the decoders
     bool exit_on_disconnect = false;
 };
 

@@ -4,6 +4,7 @@
 #include "portclient/connection.h"
 
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
@@ -25,6 +26,9 @@ std::string find_decoder()
     }
     return DECODER_INSTALLED;
 }
+
+constexpr char kNoSandbox[] =
+    "WARNING: videos are decoded WITHOUT A SANDBOX (--no-sandbox): a hostile guest may get at all that is yours.";
 
 int termination_fd = -1; ///< for the signal handler
 
@@ -116,8 +120,13 @@ Status Viewer::start()
         statistics_timer_ = g_timeout_add_seconds(1, ViewerSignals::each_second, this);
     }
 
+    if (!options_.sandbox)
+        g_printerr(::isatty(STDERR_FILENO) ? "\033[1;31mspice-overlay-viewer: %s\033[0m\n"
+                                           : "spice-overlay-viewer: %s\n",
+                   kNoSandbox);
+
     SpiceOverlayDisplayOptions display_options{options_.port_name.c_str(), options_.decoder.c_str(), options_.delay_ms,
-                                               options_.resize_guest};
+                                               options_.resize_guest, options_.sandbox};
     GError *error = nullptr;
     GtkWidget *display = spice_overlay_display_new(session_, &display_options, &error);
     if (!display) {
@@ -221,7 +230,7 @@ bool Viewer::connect()
 void Viewer::channel_event(SpiceChannel *channel, SpiceChannelEvent event)
 {
     if (event == SPICE_CHANNEL_OPENED)
-        return bar_->hide();
+        return options_.sandbox ? bar_->hide() : bar_->warn(kNoSandbox);
     std::string trouble = connection_trouble(channel, event, name_);
     if (trouble.empty() || !loss_.empty())
         return;

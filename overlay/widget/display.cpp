@@ -129,7 +129,8 @@ DisplayCore::DisplayCore(SpiceOverlayDisplay *widget, SpiceSession *session, con
 {
     if (codecs.empty())
         return;
-    Redirection::Config config{options.decoder_program, std::move(codecs), std::int64_t{options.target_delay_ms} * 1'000'000};
+    Redirection::Config config{options.decoder_program, std::move(codecs),
+                               std::int64_t{options.target_delay_ms} * 1'000'000, options.sandbox != FALSE};
     redirection_ = std::make_unique<Redirection>(
         config, screen_, *connection_, statistics_,
         [this](std::span<const std::uint8_t> bytes) {

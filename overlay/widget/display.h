@@ -23,6 +23,7 @@ typedef struct {
     const char *decoder_program; /**< path of spice-overlay-decoder */
     unsigned target_delay_ms;    /**< from a frame's presentation time on the guest to its time here */
     gboolean resize_guest;       /**< ask the guest's agent to follow the widget's size */
+    gboolean sandbox;            /**< around decoders; FALSE only where a person has asked for it and been warned */
 } SpiceOverlayDisplayOptions;
 
 /** The session must not be connected yet. Returns a floating widget; NULL with `error` set when the GDK display is not usable. */

@@ -93,7 +93,7 @@ std::vector<int> Redirection::decoder_pids() const
 
 wire::Reason Redirection::open(const wire::StreamOpen &open)
 {
-    VideoStream::Setup setup{config_.decoder_program, &connection_, &statistics_};
+    VideoStream::Setup setup{config_.decoder_program, config_.sandbox, &connection_, &statistics_};
     auto stream = std::make_unique<VideoStream>(setup, open, static_cast<VideoStream::Owner &>(*this));
     if (Status started = stream->start(); !started) {
         g_warning("stream %u is refused: %s", open.stream, started.error().message.c_str());

@@ -22,6 +22,7 @@ public:
         std::string decoder_program;
         std::vector<wire::CodecCapability> codecs; ///< what it decodes
         std::int64_t target_delay = 0; ///< ns from a frame's presentation time on the guest to its time here
+        bool sandbox = true;           ///< around decoders
     };
 
     /// `screen`, `connection` and `statistics` outlive the redirection. `transmit` takes bytes for the port; `on_screen_changed` is called

@@ -27,6 +27,7 @@ Status VideoStream::start()
 {
     DecoderProcess::Config config;
     config.program = setup_.decoder_program;
+    config.sandbox = setup_.sandbox;
     config.stream = open_;
     config.yuv_matrix = kUntaggedMatrix;
     Transport::Offer offer = setup_.connection->transport().offer();

@@ -31,6 +31,7 @@ public:
 
     struct Setup {
         std::string decoder_program;
+        bool sandbox = true;
         WaylandConnection *connection = nullptr; ///< outlives the stream
         Statistics *statistics = nullptr;        ///< outlives the stream
     };

@@ -2,7 +2,9 @@
 #include "clips.h"
 #include "driver.h"
 
+#include "dmabuf/decoder/call_filter.h"
 #include "dmabuf/decoder/capabilities.h"
+#include "dmabuf/decoder/sandbox.h"
 #include "dmabuf/formats.h"
 
 #include <gtest/gtest.h>
@@ -380,8 +382,34 @@ TEST(Process, has_no_descriptor_but_its_own_and_loads_no_codec_into_the_viewer)
     EXPECT_EQ(contents("/proc/self/maps").find("spice-overlay-frame"), std::string::npos)
         << "the viewer's side maps frames";
     EXPECT_EQ(contents("/proc/self/maps").find("libavcodec"), std::string::npos);
-    EXPECT_NE(contents(proc + "/status").find("NoNewPrivs:\t1"), std::string::npos);
     ::close(leak);
+}
+
+TEST(Process, decodes_in_its_sandbox_unless_told_otherwise)
+{
+    NEED_FFMPEG();
+    const Clip clip = h264(10);
+    for (const bool sandbox : {true, false}) {
+        DecoderProcess::Config config = h264_config();
+        config.sandbox = sandbox;
+        Driver driver(config);
+        ASSERT_TRUE(driver.decoder) << driver.start_error;
+        ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why;
+        // Each thread, FFmpeg's as well.
+        unsigned threads = 0;
+        for (const auto &task :
+             std::filesystem::directory_iterator("/proc/" + std::to_string(driver.decoder->pid()) + "/task")) {
+            ++threads;
+            const std::string status = contents(task.path() / "status");
+            const auto has = [&](const char *line) { return status.find(line) != std::string::npos; };
+            EXPECT_EQ(has("NoNewPrivs:\t1"), sandbox) << status;
+            EXPECT_EQ(has("Seccomp:\t2"), sandbox && !kSanitized && have_call_filter()) << status;
+            if (sandbox) {
+                EXPECT_TRUE(has("CapPrm:\t0000000000000000")) << status;
+            }
+        }
+        EXPECT_GE(threads, 2u);
+    }
 }
 
 TEST(Process, frame_memory_cannot_be_shrunk_under_the_compositor)

@@ -369,6 +369,19 @@ const std::map<std::string, std::function<void()>> kBehaviours = {
              say(frame(slot));
          }
      }},
+    {"talks_without_end",
+     [] {
+         ipc::Log m;
+         std::memset(m.text, 'x', sizeof m.text); // and without an end of the text
+         for (unsigned i = 0; i <= ipc::kMaxLogLines; ++i)
+             say(m);
+     }},
+    {"log_of_a_wrong_size",
+     [] {
+         ipc::Log m;
+         m.head.size = sizeof m - 8;
+         send_bytes(&m, sizeof m - 8);
+     }},
     {"fails_for_no_reason", [] { failure(0, "x"); }},
     {"fails_for_a_strange_reason", [] { failure(static_cast<std::uint32_t>(wire::Reason::kClosedByUser), "x"); }},
     {"exits", [] { std::_Exit(7); }},

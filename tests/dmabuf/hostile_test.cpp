@@ -94,6 +94,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"negative_decoding_time", "negative"}, Case{"consumed_nothing", "says nothing"},
         Case{"consumed_more_than_sent", "more access units"},
         Case{"frame_consumed_more_than_sent", "more access units"}, Case{"more_frames_than_units", "more frames"},
+        Case{"talks_without_end", "more to say"}, Case{"log_of_a_wrong_size", "wrong size"},
         Case{"fails_for_no_reason", "reason 0"}, Case{"fails_for_a_strange_reason", "reason 2"},
         Case{"exits", "exited with status 7"}, Case{"crashes", "killed by SIGSEGV"},
         Case{"hangs_up_and_stays", "killed by SIGKILL"}),
