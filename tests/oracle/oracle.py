@@ -221,6 +221,13 @@ def judge(shot, framebuffer, videos):
     return verdict
 
 
+def _away_from_edges(mask, edge=3):
+    """Where pixels say which frame they are of: not at the edges, which a filter may have changed, if there are others."""
+    inner = np.zeros_like(mask)
+    inner[edge:-edge, edge:-edge] = mask[edge:-edge, edge:-edge]
+    return inner if inner.any() else mask
+
+
 def _judge_video(verdict, pixels, mask, video, area):
     verdict.video_pixels += int(mask.sum())
     if video.reference is None:
@@ -230,16 +237,18 @@ def _judge_video(verdict, pixels, mask, video, area):
     reference = video.reference
     scaled = tuple(video.target[2:]) != (reference.width, reference.height)
     tolerance = SCALED_TOLERANCE if scaled else TOLERANCE
-    number, off = None, np.full(mask.shape, 255.0) * mask
+    number, off, best = None, np.full(mask.shape, 255.0) * mask, 0
+    telling = _away_from_edges(mask)
     # A handful of pixels has the luma of many frames.
     at_least = 4 if mask.sum() >= 64 else 32
     for rank, likely in enumerate(likely_frames(pixels, mask, video.target, area, reference, video.frames, most=32)):
         # Frames may differ by no more than a pointer that has moved, which the sample points do not see.
-        if rank >= at_least and not 0 < (off > tolerance).sum() < mask.sum() / 100:
+        if number is not None and (best == 0 or (rank >= at_least and best >= mask.sum() / 100)):
             break
         likely_off = deviation(pixels, picture_bounds(reference, likely, video.target, area)) * mask
-        if number is None or (likely_off > tolerance).sum() < (off > tolerance).sum():
-            number, off = likely, likely_off
+        misfit = int((likely_off[telling] > tolerance).sum())
+        if number is None or misfit < best:
+            number, off, best = likely, likely_off, misfit
     verdict.frames[video.index] = number
     if video.frames is not None and number not in video.frames:
         verdict.notes.append(
