@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dmabuf/format_set.h"
+#include "overlay/present/wayland/ladder.h"
 #include "portclient/wire/messages.h"
 
 #include <cstdint>
@@ -95,19 +96,17 @@ struct Performance {
     unsigned measured = 0;  ///< of which the compositor has told how they got to the screen
     unsigned zero_copy = 0;
     unsigned vsync = 0;
-    double frames_a_second = 0;     ///< of those presented
-    double decode_ms = 0;           ///< median
-    std::uint64_t copied_bytes = 0; ///< of a frame, by processors, after it was decoded
-    std::string copied_where;
+    double frames_a_second = 0; ///< of those presented
+    double decode_ms = 0;       ///< median
+    CpuCopies copies;           ///< of a frame
+    std::string rung;           ///< that the last frame took; empty: there was no frame
 
     [[nodiscard]] bool shown() const { return presented > 0; }
 };
 
-/// A way of frames to the screen: a rung of the ladder.
-struct Rung {
-    const char *name;
-    const char *what;
-    std::string why_not; ///< it cannot be tried, or was not what it should be
+/// A rung of the ladder, and what became of a clip that was to take it alone.
+struct Tried {
+    Rung rung;
     std::optional<Performance> performance;
 };
 
@@ -125,7 +124,7 @@ struct Report {
     Machine machine;
     std::optional<CompositorFacts> compositor;
     std::string why_no_compositor; ///< there is none, or nothing can be shown on it
-    std::vector<Rung> ladder;      ///< best first
+    std::vector<Tried> ladder;     ///< best first
     std::vector<Stream> streams;
 };
 

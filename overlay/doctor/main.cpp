@@ -2,10 +2,10 @@
 // spice-overlay-doctor: what this machine makes of redirected video, and what would make it better.
 
 #include "compositor.h"
-#include "ladder.h"
 #include "machine.h"
 #include "portclient/base/command_line.h"
 #include "report.h"
+#include "trial.h"
 
 #include <unistd.h>
 #include <wayland-client.h>

@@ -134,6 +134,8 @@ void Performer::enqueue(VideoFramePtr frame)
         start_ = monotonic_now() + kHeadStart;
     frame->due = start_ + frame->decoded.pts;
     performance_.transport = frame->buffer->transport();
+    performance_.rung = rung_of(*frame->buffer);
+    performance_.copies = cpu_copies(*frame);
     performance_.late += queue_.push(std::move(frame));
 }
 

@@ -121,8 +121,8 @@ Json performance(const std::optional<Performance> &p)
                          {"vsync", p->vsync},
                          {"frames_a_second", p->frames_a_second},
                          {"decode_ms", p->decode_ms},
-                         {"copied_bytes", p->copied_bytes},
-                         {"copied_where", Json::or_null(p->copied_where)}});
+                         {"copied_by_decoder", p->copies.by_decoder},
+                         {"copied_by_compositor", p->copies.by_compositor}});
 }
 
 } // namespace
@@ -146,11 +146,11 @@ std::string as_json(const Report &r)
                 {"sandbox", sandbox(r.machine.sandbox)},
                 {"decoder", decoder(r.machine.decoder)},
                 {"rungs", Json::array(r.ladder,
-                                      [](const Rung &rung) {
-                                          return Json::object({{"rung", rung.name},
-                                                               {"what", rung.what},
-                                                               {"why_not", Json::or_null(rung.why_not)},
-                                                               {"performance", performance(rung.performance)}});
+                                      [](const Tried &tried) {
+                                          return Json::object({{"rung", tried.rung.name},
+                                                               {"what", tried.rung.what},
+                                                               {"why_not", Json::or_null(tried.rung.why_not)},
+                                                               {"performance", performance(tried.performance)}});
                                       })},
                 {"streams",
                  Json::array(r.streams,

@@ -159,27 +159,29 @@ std::string what_happened(const Performance &p)
         text += ", " + std::to_string(p.late) + " too late";
     if (p.decoded > 0)
         text += " at " + number(p.frames_a_second, "fps") + ", decoding " + number(p.decode_ms, "ms");
-    if (p.copied_bytes > 0)
-        text += ", copied " + number(static_cast<double>(p.copied_bytes) / 1e6, "MB") + " (" + p.copied_where + ")";
+    if (p.copies.bytes() > 0)
+        text +=
+            ", copied " + number(static_cast<double>(p.copies.bytes()) / 1e6, "MB") + " (" + describe(p.copies) + ")";
     return text;
 }
 
 /// Rungs that one reason keeps from being taken are named together.
-std::string ladder(const std::vector<Rung> &rungs)
+std::string rungs(const std::vector<Tried> &ladder)
 {
     std::string out;
-    for (auto rung = rungs.begin(); rung != rungs.end();) {
-        std::string names = rung->name;
-        auto next = rung + 1;
-        while (next != rungs.end() && !rung->why_not.empty() && next->why_not == rung->why_not)
-            names += std::string(", ") + (next++)->name;
-        std::string text = rung->what;
-        if (!rung->why_not.empty())
-            text = "no: " + rung->why_not;
-        else if (rung->performance)
-            text = what_happened(*rung->performance);
+    for (auto tried = ladder.begin(); tried != ladder.end();) {
+        const Rung &rung = tried->rung;
+        std::string names = rung.name;
+        auto next = tried + 1;
+        for (; next != ladder.end() && !rung.why_not.empty() && next->rung.why_not == rung.why_not; ++next)
+            names += std::string(", ") + next->rung.name;
+        std::string text = rung.what;
+        if (!rung.why_not.empty())
+            text = "no: " + rung.why_not;
+        else if (tried->performance)
+            text = what_happened(*tried->performance);
         out += beside("  " + names, text);
-        rung = next;
+        tried = next;
     }
     return out;
 }
@@ -217,13 +219,13 @@ std::string as_text(const Report &r)
 {
     std::string out = beside("Verdict", std::string(name(r.verdict)) + ": " + meaning(r.verdict));
     out += compositor(r) + machine(r.machine);
-    out += "\nWays to the screen, best first, tried with half a second of H.264 in 1080p:\n" + ladder(r.ladder);
+    out += "\nWays to the screen, best first, tried with half a second of H.264 in 1080p:\n" + rungs(r.ladder);
     out += "\nFilms get    in 1080p (seen, decoding a frame) in 2160p\n" + films(r.streams);
     std::vector<std::string> reasons;
     for (const Stream &each : r.streams) {
         for (const auto &[passed, why] : each.passed_over) {
             const bool is_said = std::any_of(r.ladder.begin(), r.ladder.end(),
-                                             [&, &w = why](const Rung &known) { return known.why_not == w; });
+                                             [&, &w = why](const Tried &known) { return known.rung.why_not == w; });
             const std::string reason = "no " + passed + ": " + why;
             if (!is_said && std::find(reasons.begin(), reasons.end(), reason) == reasons.end())
                 reasons.push_back(reason);

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
 
 namespace spice_overlay {
 
@@ -68,6 +70,14 @@ struct Statistics {
     DurationHistogram receipt_to_commit;
     DurationHistogram receipt_to_presentation; ///< of a sample
     DurationHistogram decode;
+
+    /// Called with the next change, and forgotten: whoever is interested need not look as long as nothing happens.
+    std::function<void()> on_change;
+    void changed()
+    {
+        if (on_change)
+            std::exchange(on_change, nullptr)();
+    }
 };
 
 } // namespace spice_overlay

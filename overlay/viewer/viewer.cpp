@@ -73,15 +73,25 @@ struct ViewerSignals {
     }
     static gboolean shortcut(GtkEventControllerKey *, guint key, guint, GdkModifierType modifiers, gpointer data)
     {
-        if (key != GDK_KEY_F11 || !(modifiers & GDK_SHIFT_MASK))
+        constexpr unsigned kControlAlt = GDK_CONTROL_MASK | GDK_ALT_MASK;
+        if (key == GDK_KEY_F11 && (modifiers & GDK_SHIFT_MASK))
+            self(data)->toggle_fullscreen();
+        else if (gdk_keyval_to_lower(key) == GDK_KEY_i && (modifiers & kControlAlt) == kControlAlt)
+            spice_overlay_display_set_hud(self(data)->display_, !spice_overlay_display_get_hud(self(data)->display_));
+        else
             return FALSE;
-        self(data)->toggle_fullscreen();
         return TRUE;
     }
-    static gboolean each_second(gpointer data)
+    static void statistics_changed(SpiceOverlayDisplay *, gpointer data)
     {
+        if (Viewer *v = self(data); v->statistics_ && !v->statistics_timer_)
+            v->statistics_timer_ = g_timeout_add_seconds(1, time_for_statistics, v);
+    }
+    static gboolean time_for_statistics(gpointer data)
+    {
+        self(data)->statistics_timer_ = 0;
         self(data)->write_statistics(false);
-        return G_SOURCE_CONTINUE;
+        return G_SOURCE_REMOVE;
     }
 };
 
@@ -117,7 +127,6 @@ Status Viewer::start()
         statistics_ = std::fopen(options_.statistics_file.c_str(), "we");
         if (!statistics_)
             return Error{"cannot write " + options_.statistics_file + ": " + std::strerror(errno)};
-        statistics_timer_ = g_timeout_add_seconds(1, ViewerSignals::each_second, this);
     }
 
     if (!options_.sandbox)
@@ -155,6 +164,8 @@ Status Viewer::start()
     signals_.emplace_back(session_, "disconnected", G_CALLBACK(ViewerSignals::disconnected), this);
     signals_.emplace_back(display, "guest-resized", G_CALLBACK(ViewerSignals::guest_resized), this);
     signals_.emplace_back(display, "trouble", G_CALLBACK(ViewerSignals::trouble), this);
+    signals_.emplace_back(display, "statistics-changed", G_CALLBACK(ViewerSignals::statistics_changed), this);
+    ViewerSignals::statistics_changed(display_, this); // a first line, come what may
     signals_.emplace_back(window_, "close-request", G_CALLBACK(ViewerSignals::close_request), this);
     GtkEventController *keys = gtk_event_controller_key_new();
     gtk_event_controller_set_propagation_phase(keys, GTK_PHASE_CAPTURE);
@@ -271,9 +282,6 @@ void Viewer::toggle_fullscreen()
 void Viewer::write_statistics(bool final)
 {
     g_autofree char *members = spice_overlay_display_dup_statistics(display_);
-    if (!final && last_statistics_ == members)
-        return;
-    last_statistics_ = members;
     std::fprintf(statistics_, "{\"time\": %.3f, \"final\": %s, %s}\n", static_cast<double>(g_get_monotonic_time()) / 1e6,
                  final ? "true" : "false", members);
     std::fflush(statistics_);

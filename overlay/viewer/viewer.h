@@ -52,8 +52,7 @@ private:
     std::set<std::string> told_; ///< on this connection
     GMainLoop *loop_ = nullptr;
     std::FILE *statistics_ = nullptr;
-    std::string last_statistics_;
-    unsigned statistics_timer_ = 0;
+    unsigned statistics_timer_ = 0; ///< 0: nothing has changed
     int exit_code_ = 0;
     bool sized_ = false; ///< the window, by the guest's display
     bool finished_ = false;

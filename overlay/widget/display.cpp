@@ -3,12 +3,14 @@
 
 #include "dmabuf/decoder/capabilities.h"
 #include "guest_desktop.h"
+#include "hud.h"
 #include "input_forwarder.h"
 #include "overlay/present/wayland/connection.h"
 #include "overlay/present/wayland/transport.h"
 #include "portclient/port_channel.h"
 #include "redirection.h"
 #include "statistics_json.h"
+#include "statistics_text.h"
 #include "style.h"
 
 #include <gdk/wayland/gdkwayland.h>
@@ -35,6 +37,7 @@ public:
     /// Without `codecs` nothing is redirected.
     DisplayCore(SpiceOverlayDisplay *widget, SpiceSession *session, const SpiceOverlayDisplayOptions &options,
                 std::vector<wire::CodecCapability> codecs, std::unique_ptr<WaylandConnection> connection);
+    ~DisplayCore() override { statistics_.on_change = nullptr; } // streams that end now are of no interest
 
     void map();
     void unmap();
@@ -44,11 +47,8 @@ public:
     [[nodiscard]] Fit see_through() const { return covered_ ? in_widget(screen_.shown()) : Fit(); }
 
     [[nodiscard]] const GuestDesktop &desktop() const { return desktop_; }
-    [[nodiscard]] std::string statistics() const
-    {
-        return to_json(statistics_, redirection_ ? redirection_->counters() : Session::Counters{},
-                       screen_.copied_pixels());
-    }
+    [[nodiscard]] std::string statistics();
+    [[nodiscard]] Hud &hud() { return hud_; }
 
 private:
     void opened() override { redirection_->port_opened(); }
@@ -63,6 +63,9 @@ private:
     [[nodiscard]] bool find_space();
     [[nodiscard]] Fit in_widget(Fit fit) const;
     void set_background();
+    void watch_for_changes();
+    [[nodiscard]] double frames_a_second();
+    [[nodiscard]] Hud::Figures figures();
     void tell(const std::string &trouble);
 
     SpiceOverlayDisplay *widget_;
@@ -79,6 +82,10 @@ private:
     std::unique_ptr<Redirection> redirection_;
     std::unique_ptr<PortChannel> port_;
     MainTimer port_missing_timer_;
+    Hud hud_;
+    std::int64_t rate_since_ = 0; ///< ns of CLOCK_MONOTONIC: frames were counted then
+    std::uint64_t rate_frames_ = 0;
+    double rate_ = 0; ///< frames a second, before that
 
     // While mapped:
     wl_surface *parent_ = nullptr;
@@ -101,6 +108,7 @@ G_DEFINE_FINAL_TYPE(SpiceOverlayDisplay, spice_overlay_display, GTK_TYPE_WIDGET)
 
 static guint guest_resized_signal;
 static guint trouble_signal;
+static guint statistics_changed_signal;
 
 namespace {
 
@@ -125,7 +133,9 @@ DisplayCore::DisplayCore(SpiceOverlayDisplay *widget, SpiceSession *session, con
           if (port_ && !port_->found())
               g_warning("the guest has no port named \"%s\": its videos are not redirected (see the option --port-name)",
                         name.c_str());
-      })
+      }),
+      hud_(
+          GTK_WIDGET(widget), [this] { return figures(); }, [this] { commit_with_window(); })
 {
     if (codecs.empty())
         return;
@@ -186,6 +196,7 @@ void DisplayCore::map()
         clock, "after-paint",
         G_CALLBACK(+[](GdkFrameClock *, gpointer d) { static_cast<DisplayCore *>(d)->after_paint(); }), this);
     set_background();
+    hud_.attach(*connection_, parent_);
     commit_with_window();
 }
 
@@ -195,6 +206,42 @@ void DisplayCore::tell(const std::string &trouble)
         g_warning("%s", trouble.c_str());
     g_signal_emit(widget_, trouble_signal, 0, trouble.c_str());
     return_to_glib();
+}
+
+void DisplayCore::watch_for_changes()
+{
+    statistics_.on_change = [this] {
+        hud_.something_happened();
+        g_signal_emit(widget_, statistics_changed_signal, 0);
+        return_to_glib();
+    };
+}
+
+/// Over the time since it was last asked, if that was long enough.
+double DisplayCore::frames_a_second()
+{
+    constexpr std::int64_t kShortest = 400'000'000; // ns
+    const std::int64_t now = monotonic_now();
+    if (now - rate_since_ < kShortest)
+        return rate_;
+    rate_ = static_cast<double>(statistics_.frames_presented - rate_frames_) * 1e9 / static_cast<double>(now - rate_since_);
+    rate_since_ = now;
+    rate_frames_ = statistics_.frames_presented;
+    return rate_;
+}
+
+std::string DisplayCore::statistics()
+{
+    watch_for_changes();
+    return to_json(statistics_, redirection_ ? redirection_->streams() : std::vector<StreamFacts>(), frames_a_second(),
+                   redirection_ ? redirection_->counters() : Session::Counters{}, screen_.copied_pixels());
+}
+
+Hud::Figures DisplayCore::figures()
+{
+    watch_for_changes();
+    const double rate = frames_a_second();
+    return {to_text(statistics_, redirection_ ? redirection_->streams() : std::vector<StreamFacts>(), rate), rate > 0};
 }
 
 void DisplayCore::set_covered(bool covered)
@@ -230,6 +277,7 @@ void DisplayCore::unmap()
 {
     layout_signal_.reset();
     after_paint_signal_.reset();
+    hud_.detach();
     screen_.detach();
     parent_ = nullptr;
     set_background();
@@ -241,6 +289,7 @@ void DisplayCore::layout()
     if (!find_space() && !layout_pending_)
         return;
     layout_pending_ = true;
+    hud_.set_origin(static_cast<int>(space_x_), static_cast<int>(space_y_));
     screen_.begin_layout();
     screen_.update(monotonic_now(), true);
 }
@@ -347,6 +396,8 @@ static void spice_overlay_display_class_init(SpiceOverlayDisplayClass *klass)
                                         nullptr, nullptr, G_TYPE_NONE, 2, G_TYPE_INT, G_TYPE_INT);
     trouble_signal = g_signal_new("trouble", SPICE_OVERLAY_TYPE_DISPLAY, G_SIGNAL_RUN_LAST, 0, nullptr, nullptr,
                                   nullptr, G_TYPE_NONE, 1, G_TYPE_STRING);
+    statistics_changed_signal = g_signal_new("statistics-changed", SPICE_OVERLAY_TYPE_DISPLAY, G_SIGNAL_RUN_LAST, 0, nullptr,
+                                             nullptr, nullptr, G_TYPE_NONE, 0);
 }
 
 GtkWidget *spice_overlay_display_new(SpiceSession *session, const SpiceOverlayDisplayOptions *options, GError **error)
@@ -392,6 +443,17 @@ void spice_overlay_display_set_covered(SpiceOverlayDisplay *self, gboolean cover
 {
     if (self->core)
         self->core->set_covered(covered);
+}
+
+void spice_overlay_display_set_hud(SpiceOverlayDisplay *self, gboolean shown)
+{
+    if (self->core)
+        self->core->hud().set_shown(shown);
+}
+
+gboolean spice_overlay_display_get_hud(SpiceOverlayDisplay *self)
+{
+    return self->core && self->core->hud().shown();
 }
 
 char *spice_overlay_display_dup_statistics(SpiceOverlayDisplay *self)

@@ -39,8 +39,16 @@ void spice_overlay_display_get_guest_size(SpiceOverlayDisplay *self, int *width,
  */
 void spice_overlay_display_set_covered(SpiceOverlayDisplay *self, gboolean covered);
 
+/**
+ * Figures in the corner of the display, for a person: how its videos get there, and how well. They take no input, and nothing lies
+ * elsewhere for them.
+ */
+void spice_overlay_display_set_hud(SpiceOverlayDisplay *self, gboolean shown);
+gboolean spice_overlay_display_get_hud(SpiceOverlayDisplay *self);
+
 /*
- * Signals: "guest-resized" (int width, int height), see above. "trouble" (const char *what): something that the person should be
+ * Signals: "guest-resized" (int width, int height), see above. "statistics-changed" (): with the first change since
+ * spice_overlay_display_dup_statistics() was last called. "trouble" (const char *what): something that the person should be
  * told: a clause in English, without a full stop, such as "a video is left to the guest: the decoder failed repeatedly".
  */
 

@@ -91,6 +91,28 @@ std::vector<int> Redirection::decoder_pids() const
     return pids;
 }
 
+std::vector<StreamFacts> Redirection::streams() const
+{
+    std::vector<StreamFacts> list;
+    const std::vector<Rung> rungs = ladder(connection_);
+    for (const auto &[id, stream] : streams_) {
+        const wire::StreamOpen &open = stream->description();
+        StreamFacts facts{id, open.codec, open.coded_width, open.coded_height, stream->frames(), screen_.placement(id), {}, {}, {}, {}};
+        if (const VideoFramePtr frame = screen_.newest(id)) {
+            facts.transport = frame->buffer->transport();
+            facts.rung = rung_of(*frame->buffer);
+            facts.copies = cpu_copies(*frame);
+            for (const Rung &rung : rungs) {
+                if (rung.name == facts.rung)
+                    break;
+                facts.passed_over.emplace_back(rung.name, rung.why_not.empty() ? kWrongColours : rung.why_not);
+            }
+        }
+        list.push_back(std::move(facts));
+    }
+    return list;
+}
+
 wire::Reason Redirection::open(const wire::StreamOpen &open)
 {
     VideoStream::Setup setup{config_.decoder_program, config_.sandbox, &connection_, &statistics_};
@@ -101,6 +123,7 @@ wire::Reason Redirection::open(const wire::StreamOpen &open)
         return wire::Reason::kNoResources;
     }
     ++statistics_.streams_opened;
+    statistics_.changed();
     screen_.add_stream(open.stream, open.rotation, *this);
     streams_[open.stream] = std::move(stream);
     return wire::Reason::kNone;
@@ -137,6 +160,7 @@ void Redirection::end_stream(std::uint32_t stream, wire::Reason reason)
     screen_.remove_stream(stream);
     streams_.erase(stream);
     failed_.erase(stream);
+    statistics_.changed();
     on_screen_changed_();
     if (is_trouble(reason))
         on_trouble_(std::string("a video is left to the guest: ") + wire::describe(reason));
@@ -167,6 +191,7 @@ void Redirection::stream_failed(std::uint32_t stream, wire::Reason reason)
 void Redirection::frame_committed(const VideoFrame &frame, std::int64_t at)
 {
     ++statistics_.frames_committed;
+    statistics_.changed();
     if (frame.received)
         statistics_.receipt_to_commit.add(at - frame.received);
 }

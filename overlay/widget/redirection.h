@@ -4,6 +4,7 @@
 #include "overlay/pace/statistics.h"
 #include "portclient/session.h"
 #include "screen.h"
+#include "stream_facts.h"
 #include "video_stream.h"
 
 #include <functional>
@@ -38,6 +39,7 @@ public:
 
     [[nodiscard]] const Session::Counters &counters() const { return session_.counters(); }
     [[nodiscard]] std::vector<int> decoder_pids() const;
+    [[nodiscard]] std::vector<StreamFacts> streams() const;
 
 private:
     wire::Reason open(const wire::StreamOpen &stream) override;

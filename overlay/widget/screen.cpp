@@ -89,10 +89,19 @@ void Screen::show(std::uint32_t id, VideoFramePtr frame)
         surface->show(std::move(frame));
 }
 
-bool Screen::has_frame(std::uint32_t stream) const
+VideoFramePtr Screen::newest(std::uint32_t stream) const
 {
     auto it = streams_.find(stream);
-    return it != streams_.end() && it->second.newest;
+    return it == streams_.end() ? nullptr : it->second.newest;
+}
+
+Placement Screen::placement(std::uint32_t stream) const
+{
+    if (scene_)
+        for (const VideoPlan &video : scene_->plan().videos)
+            if (video.stream == stream)
+                return video.placement;
+    return Placement::kHidden;
 }
 
 Plan Screen::plan() const
@@ -131,6 +140,7 @@ void Screen::update(std::int64_t now, bool at_once)
         ++(v.placement == Placement::kAbove   ? statistics_.placed_above
            : v.placement == Placement::kBelow ? statistics_.placed_below
                                               : statistics_.placed_hidden);
+    statistics_.changed();
 }
 
 std::int64_t Screen::deadline() const

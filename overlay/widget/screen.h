@@ -40,7 +40,9 @@ public:
     void remove_stream(std::uint32_t stream);
     void geometry(std::uint32_t stream, const wire::Geometry &geometry, std::int64_t now);
     void show(std::uint32_t stream, VideoFramePtr frame); ///< the frame is due
-    [[nodiscard]] bool has_frame(std::uint32_t stream) const;
+    [[nodiscard]] bool has_frame(std::uint32_t stream) const { return newest(stream) != nullptr; }
+    [[nodiscard]] VideoFramePtr newest(std::uint32_t stream) const; ///< null: none yet
+    [[nodiscard]] Placement placement(std::uint32_t stream) const;
 
     /// Brings all that is ready to the compositor. Call after changes, at deadline(), and when on_ready was called.
     /// `at_once`: do not wait until the compositor has shown the last commit (the window's layout is changing).

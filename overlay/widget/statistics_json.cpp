@@ -23,6 +23,28 @@ std::string quoted(std::string text)
     return "\"" + text + "\"";
 }
 
+template <typename List, typename F>
+std::string array(const List &list, F item)
+{
+    std::string text;
+    for (const auto &element : list)
+        text += (text.empty() ? "" : ", ") + item(element);
+    return "[" + text + "]";
+}
+
+std::string stream(const StreamFacts &s)
+{
+    const auto passed = [](const std::pair<std::string, std::string> &p) {
+        return "{\"rung\": " + quoted(p.first) + ", \"why_not\": " + quoted(p.second) + "}";
+    };
+    return "{\"stream\": " + std::to_string(s.stream) + ", \"codec\": " + quoted(wire::name(s.codec)) + ", \"width\": "
+           + std::to_string(s.width) + ", \"height\": " + std::to_string(s.height) + ", \"frames_decoded\": "
+           + std::to_string(s.frames) + ", \"placement\": " + quoted(name(s.placement)) + ", \"transport\": "
+           + quoted(s.transport) + ", \"rung\": " + quoted(s.rung) + ", \"passed_over\": " + array(s.passed_over, passed)
+           + ", \"copied_bytes_a_frame\": {\"decoder\": " + std::to_string(s.copies.by_decoder) + ", \"compositor\": "
+           + std::to_string(s.copies.by_compositor) + "}}";
+}
+
 std::string percentiles(const DurationHistogram &h)
 {
     return "{\"count\": " + std::to_string(h.count()) + ", \"p50\": " + number(h.percentile(50)) +
@@ -31,7 +53,8 @@ std::string percentiles(const DurationHistogram &h)
 
 } // namespace
 
-std::string to_json(const Statistics &s, const Session::Counters &session, std::uint64_t desktop_pixels_copied)
+std::string to_json(const Statistics &s, std::span<const StreamFacts> streams, double frames_a_second,
+                    const Session::Counters &session, std::uint64_t desktop_pixels_copied)
 {
     std::string json;
     auto member = [&json](const char *name, const std::string &value) {
@@ -44,6 +67,13 @@ std::string to_json(const Statistics &s, const Session::Counters &session, std::
     count("frames_presented", s.frames_presented);
     count("frames_dropped_late", s.frames_dropped_late);
     count("frames_while_hidden", s.frames_while_hidden);
+    member("frames_a_second", number(frames_a_second));
+    member("streams", array(streams, stream));
+    member("presentation", "{\"measured\": " + std::to_string(s.presentation.measured) + ", \"vsync\": "
+                               + std::to_string(s.presentation.vsync) + ", \"hw_clock\": "
+                               + std::to_string(s.presentation.hw_clock) + ", \"hw_completion\": "
+                               + std::to_string(s.presentation.hw_completion) + ", \"zero_copy\": "
+                               + std::to_string(s.presentation.zero_copy) + "}");
     member("transport", quoted(s.transport));
     if (!s.why_not_dmabuf.empty())
         member("why_not_dmabuf", quoted(s.why_not_dmabuf));

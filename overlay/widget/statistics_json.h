@@ -3,13 +3,15 @@
 
 #include "overlay/pace/statistics.h"
 #include "portclient/session.h"
+#include "stream_facts.h"
 
+#include <span>
 #include <string>
 
 namespace spice_overlay {
 
 /// The members of a JSON object, without its braces (see spice-overlay-viewer(1), "STATISTICS").
-[[nodiscard]] std::string to_json(const Statistics &statistics, const Session::Counters &session,
-                                  std::uint64_t desktop_pixels_copied);
+[[nodiscard]] std::string to_json(const Statistics &statistics, std::span<const StreamFacts> streams, double frames_a_second,
+                                  const Session::Counters &session, std::uint64_t desktop_pixels_copied);
 
 } // namespace spice_overlay

@@ -143,6 +143,7 @@ void VideoStream::frame(const DecodedFrame &decoded)
             break;
         }
     }
+    ++frames_;
     ++setup_.statistics->frames_decoded;
     setup_.statistics->decode.add(decoded.decode_ns);
     // In order: one whose memory the compositor knows waits behind one whose memory it does not.

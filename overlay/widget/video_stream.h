@@ -47,6 +47,8 @@ public:
     [[nodiscard]] std::int64_t next_due() const { return queue_.next_due(); }
     [[nodiscard]] std::uint32_t id() const { return open_.stream; }
     [[nodiscard]] std::uint16_t rotation() const { return open_.rotation; }
+    [[nodiscard]] const wire::StreamOpen &description() const { return open_; }
+    [[nodiscard]] std::uint64_t frames() const { return frames_; } ///< decoded
     [[nodiscard]] int decoder_pid() const { return decoder_ ? decoder_->pid() : -1; }
 
 private:
@@ -73,6 +75,7 @@ private:
     std::deque<std::pair<std::int64_t, std::int64_t>> received_; ///< pts and time of receipt of units in the decoder
     std::uint32_t outstanding_ = 0; ///< units in the decoder's ring
     std::uint32_t epoch_ = 0;
+    std::uint64_t frames_ = 0;
     std::deque<std::int64_t> deaths_; ///< ns of CLOCK_MONOTONIC, of the last minute
 };
 

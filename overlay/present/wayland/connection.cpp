@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "connection.h"
 
+#include "content-type-v1-client-protocol.h"
 #include "linux-dmabuf-unstable-v1-client-protocol.h"
 #include "linux_dmabuf.h"
 #include "portclient/base/clock.h"
@@ -31,6 +32,7 @@ struct ConnectionEvents {
         bind(wl_shm_interface, 1, c->shm_);
         bind(wp_viewporter_interface, 1, c->viewporter_);
         bind(wp_presentation_interface, 1, c->presentation_);
+        bind(wp_content_type_manager_v1_interface, 1, c->content_types_);
         bind(zwp_linux_dmabuf_v1_interface, LinuxDmabuf::kMaxVersion, c->dmabuf_global_);
     }
     static void global_remove(void *, wl_registry *, std::uint32_t) {}
@@ -82,7 +84,8 @@ Result<std::unique_ptr<WaylandConnection>> WaylandConnection::connect(wl_display
         return Error{"the Wayland compositor does not answer"};
     for (void *global :
          {static_cast<void *>(c->compositor_), static_cast<void *>(c->subcompositor_), static_cast<void *>(c->shm_),
-          static_cast<void *>(c->viewporter_), static_cast<void *>(c->presentation_)})
+          static_cast<void *>(c->viewporter_), static_cast<void *>(c->presentation_),
+          static_cast<void *>(c->content_types_)})
         if (global)
             wl_proxy_set_queue(static_cast<wl_proxy *>(global), nullptr);
     if (c->linux_dmabuf_)
@@ -94,6 +97,8 @@ WaylandConnection::~WaylandConnection()
 {
     if (dmabuf_global_)
         zwp_linux_dmabuf_v1_destroy(dmabuf_global_);
+    if (content_types_)
+        wp_content_type_manager_v1_destroy(content_types_);
     if (presentation_)
         wp_presentation_destroy(presentation_);
     if (viewporter_)

@@ -11,6 +11,7 @@ struct wl_compositor;
 struct wl_display;
 struct wl_shm;
 struct wl_subcompositor;
+struct wp_content_type_manager_v1;
 struct wp_presentation;
 struct wp_viewporter;
 struct zwp_linux_dmabuf_v1;
@@ -49,6 +50,7 @@ public:
     [[nodiscard]] wl_shm *shm() const { return shm_; }
     [[nodiscard]] wp_viewporter *viewporter() const { return viewporter_; }
     [[nodiscard]] wp_presentation *presentation() const { return presentation_; } ///< may be null
+    [[nodiscard]] wp_content_type_manager_v1 *content_types() const { return content_types_; } ///< may be null
 
     [[nodiscard]] LinuxDmabuf *linux_dmabuf() const { return linux_dmabuf_.get(); } ///< may be null
 
@@ -70,6 +72,7 @@ private:
     wl_shm *shm_ = nullptr;
     wp_viewporter *viewporter_ = nullptr;
     wp_presentation *presentation_ = nullptr;
+    wp_content_type_manager_v1 *content_types_ = nullptr;
     zwp_linux_dmabuf_v1 *dmabuf_global_ = nullptr; ///< until linux_dmabuf_ has it
     std::unique_ptr<LinuxDmabuf> linux_dmabuf_;
     std::unique_ptr<Transport> transport_;

@@ -27,7 +27,8 @@ public:
     [[nodiscard]] bool ready() const { return buffer_ != nullptr; } ///< neither: it will never be
     [[nodiscard]] wl_buffer *get() const { return buffer_; }        ///< when ready()
     [[nodiscard]] std::string transport() const;                    ///< "linux-dmabuf/NV12"; when ready()
-    [[nodiscard]] int width() const { return width_; } ///< buffer pixels
+    [[nodiscard]] bool is_dmabuf() const { return is_dmabuf_; }     ///< when ready()
+    [[nodiscard]] int width() const { return width_; }              ///< buffer pixels
     [[nodiscard]] int height() const { return height_; }
     [[nodiscard]] std::uint32_t fourcc() const { return fourcc_; }
 

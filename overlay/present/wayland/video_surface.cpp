@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "video_surface.h"
 
+#include "content-type-v1-client-protocol.h"
 #include "portclient/base/clock.h"
 #include "presentation-time-client-protocol.h"
 #include "single_event.h"
@@ -87,6 +88,10 @@ VideoSurface::VideoSurface(WaylandConnection &connection, wl_surface *desktop, s
     wl_surface_set_opaque_region(surface_, region);
     wl_region_destroy(region);
     wl_surface_set_buffer_transform(surface_, buffer_transform(rotation));
+    if (connection.content_types()) { // a display may have a mode for films
+        content_type_ = wp_content_type_manager_v1_get_surface_content_type(connection.content_types(), surface_);
+        wp_content_type_v1_set_content_type(content_type_, WP_CONTENT_TYPE_V1_TYPE_VIDEO);
+    }
     wl_subsurface_set_desync(subsurface_);
 }
 
@@ -97,6 +102,8 @@ VideoSurface::~VideoSurface()
         wl_callback_destroy(frame_callback_);
     for (const VideoFramePtr &f : active_)
         f->buffer->on_release = nullptr;
+    if (content_type_)
+        wp_content_type_v1_destroy(content_type_);
     wp_viewport_destroy(viewport_);
     wl_subsurface_destroy(subsurface_);
     wl_surface_destroy(surface_);

@@ -10,6 +10,7 @@
 struct wl_callback;
 struct wl_subsurface;
 struct wl_surface;
+struct wp_content_type_v1;
 struct wp_presentation_feedback;
 struct wp_viewport;
 
@@ -77,6 +78,7 @@ private:
     wl_surface *surface_ = nullptr;
     wl_subsurface *subsurface_ = nullptr;
     wp_viewport *viewport_ = nullptr;
+    wp_content_type_v1 *content_type_ = nullptr; ///< where the compositor has them
     wl_callback *frame_callback_ = nullptr;
     VideoFramePtr current_;             ///< on the surface (or would be, while hidden)
     VideoFramePtr queued_;              ///< waits for the compositor
