@@ -4,13 +4,17 @@
 #include "portclient/base/unique_fd.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 
 namespace spice_overlay {
 
@@ -84,11 +88,17 @@ Result<pid_t> spawn(const std::string &program, const std::vector<std::string> &
     return pid;
 }
 
-std::string kill_and_reap(pid_t pid)
+std::string kill_and_reap(pid_t pid, std::chrono::milliseconds patience)
 {
     // A process that is already ending keeps the status it ends with.
     ::kill(pid, SIGKILL);
     int status = 0;
+    const UniqueFd handle(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    pollfd end{handle.get(), POLLIN, 0};
+    if (handle.valid() && ::poll(&end, 1, static_cast<int>(patience.count())) == 0) {
+        std::thread([pid] { ::waitpid(pid, nullptr, 0); }).detach();
+        return "killed, but not gone";
+    }
     while (::waitpid(pid, &status, 0) < 0) {
         if (errno != EINTR)
             return "ended";

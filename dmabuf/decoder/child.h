@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,7 +19,8 @@ namespace spice_overlay {
 [[nodiscard]] Result<pid_t> spawn(const std::string &program, const std::vector<std::string> &args,
                                   std::span<const int> fds, int output = -1);
 
-/// Kills the child and collects it. Returns how it ended, for people: "exited with status 1", "killed by SIGSEGV".
-std::string kill_and_reap(pid_t pid);
+/// Kills the child and collects it. Returns how it ended, for people: "exited with status 1", "killed by SIGSEGV". One that does
+/// not end in `patience` (its driver keeps it in the kernel) is left to a thread that waits for it.
+std::string kill_and_reap(pid_t pid, std::chrono::milliseconds patience = std::chrono::milliseconds(500));
 
 } // namespace spice_overlay

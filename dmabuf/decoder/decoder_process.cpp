@@ -137,6 +137,9 @@ struct DecoderProcess::Private {
     std::uint64_t units_sent = 0;
     std::uint64_t frames_seen = 0;
     unsigned log_lines = 0;
+    std::uint64_t progress = 0; ///< frames seen and given back, units used up
+    std::uint64_t progress_watched = 0;
+    std::int64_t silent_since = -1;                                  ///< negative: nobody watches
     std::int64_t min_pts = std::numeric_limits<std::int64_t>::max(); ///< of this epoch's units
     std::int64_t max_pts = std::numeric_limits<std::int64_t>::min();
 
@@ -218,6 +221,7 @@ void DecoderProcess::release(std::uint32_t slot)
 void DecoderProcess::Private::give_back(std::uint32_t slot)
 {
     released |= std::uint64_t{1} << slot;
+    ++progress; // it may have waited for this: its silence counts from here
     const bool at_work = places.units() > 0 || draining;
     if (!failed && at_work && std::popcount(released) >= kReleaseBatch)
         send_notice();
@@ -328,6 +332,7 @@ Status DecoderProcess::Private::consumed(std::uint32_t units)
         return Success{};
     if (!places.take(units))
         return Error{"more access units used up than it was given"};
+    progress += units;
     if (places.units() == 0 && places.high_water() > kUnitsKept) {
         // An oversized unit has been through: give its pages back.
         ::madvise(units_memory.data() + kUnitsKept, units_memory.size() - kUnitsKept, MADV_REMOVE);
@@ -359,6 +364,7 @@ Status DecoderProcess::Private::handle_frame(const ipc::Frame &message)
         return Error{"more frames than access units can hold"};
     if (Status status = slots.frame(message); !status)
         return status;
+    ++progress;
     if (Status status = consumed(message.consumed); !status)
         return status;
     if (message.epoch < epoch || failed) {
@@ -368,6 +374,28 @@ Status DecoderProcess::Private::handle_frame(const ipc::Frame &message)
     }
     listener.frame({message.slot, message.epoch, message.pts, message.decode_ns, message.crop});
     return Success{};
+}
+
+std::int64_t DecoderProcess::watch(std::int64_t now)
+{
+    Private &p = *p_;
+    const auto silent = [&p] {
+        // With so many frames out it may wait for some to come back, and has to be told of them.
+        const std::size_t out = p.slots.held() + static_cast<std::size_t>(std::popcount(p.released));
+        return p.silent_since >= 0 && p.progress == p.progress_watched && out < ipc::kLeastHeld;
+    };
+    if (!p.failed && p.places.units() > 0 && silent() && now >= p.silent_since + ipc::kSilence) {
+        dispatch(); // it may have been us who slept
+        if (!p.failed && p.places.units() > 0 && silent())
+            p.end(wire::Reason::kDecoderFailed, "the decoder process says nothing");
+    }
+    if (p.failed || p.places.units() == 0)
+        return p.silent_since = -1;
+    if (!silent()) {
+        p.progress_watched = p.progress;
+        p.silent_since = now;
+    }
+    return p.silent_since + ipc::kSilence;
 }
 
 void DecoderProcess::Private::end(wire::Reason reason, const std::string &why)

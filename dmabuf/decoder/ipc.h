@@ -42,10 +42,14 @@ constexpr std::size_t max_frames(std::size_t bytes)
     return std::min<std::size_t>(frames, kMaxSlots);
 }
 
+/// Of a decoder that has units to decode and says nothing, ns. A weak processor takes a second for the largest picture.
+inline constexpr std::int64_t kSilence = 4'000'000'000;
+
 /// Frames that the viewer may hold before the decoder waits for one to come back: it decodes no further ahead.
+inline constexpr std::size_t kLeastHeld = 3;
 constexpr std::size_t max_held(std::size_t bytes)
 {
-    return std::max<std::size_t>(max_frames(bytes) / 3, 3);
+    return std::max(max_frames(bytes) / 3, kLeastHeld);
 }
 
 enum class Kind : std::uint16_t {

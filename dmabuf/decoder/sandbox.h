@@ -39,6 +39,11 @@ struct SandboxLayer {
 [[nodiscard]] std::string sandbox_report();
 
 /// Sanitizers read /proc, write reports and run a symbolizer: in their builds neither Landlock nor the filter is put up.
+#if defined(__has_feature) // clang's way to say so
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool kSanitized = true;
 #else

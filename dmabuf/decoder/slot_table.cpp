@@ -108,6 +108,7 @@ Status SlotTable::frame(const ipc::Frame &message)
     if (message.decode_ns < 0)
         return Error{"negative decoding time"};
     slot.held = true;
+    ++held_;
     slot.used = true;
     return Success{};
 }
@@ -117,6 +118,7 @@ bool SlotTable::release(std::uint32_t slot)
     if (slot >= slots_.size() || !slots_[slot].held)
         return false;
     slots_[slot].held = false;
+    --held_;
     return true;
 }
 

@@ -29,6 +29,8 @@ public:
     /// False when the slot was not held.
     bool release(std::uint32_t slot);
 
+    [[nodiscard]] std::size_t held() const { return held_; } ///< slots that the viewer has
+
 private:
     struct Slot {
         std::size_t size = 0; ///< bytes of its memory; 0: none yet
@@ -42,6 +44,7 @@ private:
     Allocator allocator_;
     std::array<Slot, ipc::kMaxSlots> slots_;
     std::size_t total_ = 0; ///< bytes of all slots
+    std::size_t held_ = 0;
 };
 
 } // namespace spice_overlay

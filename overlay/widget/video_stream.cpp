@@ -7,9 +7,10 @@ namespace spice_overlay {
 
 namespace {
 
-constexpr std::size_t kMaxDeathsInMinute = 5;
 constexpr std::int64_t kMinute = 60'000'000'000;
-constexpr std::int64_t kRestartDelay = 20'000'000;
+/// ns before the next try, after so many deaths in the last minute: an accident costs nothing, a stream that kills little.
+constexpr std::int64_t kRestartDelays[] = {20'000'000, 80'000'000, 320'000'000, 1'280'000'000, 1'280'000'000};
+constexpr std::size_t kMaxDeathsInMinute = std::size(kRestartDelays);
 
 /// What Weston and Mutter take for untagged YUV (H.273 code of BT.601), until color-representation says it.
 constexpr std::uint8_t kUntaggedMatrix = 6;
@@ -17,7 +18,7 @@ constexpr std::uint8_t kUntaggedMatrix = 6;
 } // namespace
 
 VideoStream::VideoStream(const Setup &setup, const wire::StreamOpen &open, Owner &owner)
-    : setup_(setup), open_(open), owner_(owner), restart_timer_([this] { restart(); })
+    : setup_(setup), open_(open), owner_(owner), timer_([this] { attend(); })
 {
 }
 
@@ -53,6 +54,10 @@ void VideoStream::decode(const wire::AccessUnit &unit, std::int64_t received)
         return;
     }
     ++outstanding_;
+    if (!watched_ && !restart_due_) {
+        watched_ = true;
+        timer_.set(decoder_->watch(received));
+    }
     received_.emplace_back(unit.pts, received);
     if (received_.size() > 128)
         received_.pop_front();
@@ -118,7 +123,8 @@ void VideoStream::note_transport(const VideoBuffer &buffer)
 /// What the decoder was told to send cannot be shown: it is told again.
 void VideoStream::start_anew()
 {
-    restart_timer_.set(monotonic_now());
+    restart_due_ = true;
+    timer_.set(monotonic_now());
 }
 
 void VideoStream::frame(const DecodedFrame &decoded)
@@ -182,11 +188,26 @@ void VideoStream::failed(wire::Reason reason, const std::string &why)
         owner_.stream_failed(id(), reason);
         return;
     }
-    restart_timer_.set(now + kRestartDelay);
+    restart_due_ = true;
+    timer_.set(now + kRestartDelays[deaths_.size() - 1]);
+}
+
+/// The timer serves a decoder that lives and one that does not: each timer costs every turn of the main loop something.
+void VideoStream::attend()
+{
+    if (restart_due_)
+        return restart();
+    const std::int64_t next = decoder_ ? decoder_->watch(monotonic_now()) : -1;
+    if (restart_due_) // by its silence
+        return;
+    watched_ = next >= 0;
+    timer_.set(next);
 }
 
 void VideoStream::restart()
 {
+    restart_due_ = false;
+    watched_ = false;
     watch_.reset();
     consumed(outstanding_);
     decoder_.reset();

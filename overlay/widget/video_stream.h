@@ -56,6 +56,7 @@ private:
     void frame(const DecodedFrame &frame) override;
     void consumed(std::uint32_t units) override;
     void failed(wire::Reason reason, const std::string &why) override;
+    void attend();
     void restart();
     void start_anew();
     void settled(std::uint32_t slot, bool refused);
@@ -67,7 +68,9 @@ private:
     Owner &owner_;
     std::shared_ptr<DecoderProcess> decoder_; ///< frames refer to it weakly, to give their slots back
     std::unique_ptr<FdWatch> watch_;
-    MainTimer restart_timer_;
+    MainTimer timer_; ///< of attend()
+    bool restart_due_ = false;
+    bool watched_ = false;                                          ///< the timer is set for the decoder's silence
     std::map<std::uint32_t, std::shared_ptr<VideoBuffer>> buffers_; ///< by slot
     std::deque<VideoFramePtr>
         waiting_; ///< for the compositor's word on their memory; as many as the decoder lets go at most

@@ -404,6 +404,13 @@ const std::map<std::string, std::function<void()>> kBehaviours = {
          for (;;)
              ::pause();
      }},
+    {"three_frames_and_silence",
+     [] {
+         for (std::uint32_t slot = 0; slot < 3; ++slot) {
+             say(buffer(slot), {memory()});
+             say(frame(slot));
+         }
+     }},
     {"frames_of_an_old_epoch",
      [] {
          say(buffer(0), {memory()});

@@ -2,11 +2,16 @@
 #include "driver.h"
 
 #include "dmabuf/decoder/capabilities.h"
+#include "dmabuf/decoder/child.h"
+#include "dmabuf/decoder/ipc.h"
 #include "dmabuf/formats.h"
 
 #include <gtest/gtest.h>
 
+#include <poll.h>
+
 #include <csignal>
+#include <thread>
 
 namespace spice_overlay {
 namespace {
@@ -181,6 +186,77 @@ TEST(DecoderProcess, send_refuses_instead_of_blocking_when_the_decoder_does_not_
     driver.decoder->flush(1); // kept for later, not blocking
     driver.decoder->dispatch();
     EXPECT_EQ(driver.failures, 0u);
+}
+
+TEST(DecoderProcess, silence_with_units_to_decode_ends_it_and_silence_without_does_not)
+{
+    Driver driver(config("deaf"));
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    std::int64_t now = 1;
+    EXPECT_LT(driver.decoder->watch(now), 0) << "an idle stream wakes the viewer up";
+    EXPECT_LT(driver.decoder->watch(now += 10 * ipc::kSilence), 0);
+    ASSERT_TRUE(driver.feed(kUnit));
+    EXPECT_EQ(driver.decoder->watch(now), now + ipc::kSilence);
+    EXPECT_EQ(driver.decoder->watch(now + ipc::kSilence - 1), now + ipc::kSilence);
+    EXPECT_EQ(driver.failures, 0u);
+    EXPECT_LT(driver.decoder->watch(now + ipc::kSilence), 0);
+    EXPECT_EQ(driver.failures, 1u);
+    EXPECT_EQ(driver.reason, wire::Reason::kDecoderFailed);
+    EXPECT_EQ(driver.decoder->pid(), -1);
+}
+
+TEST(DecoderProcess, one_that_waits_for_frames_to_come_back_is_not_silent)
+{
+    Driver driver(config("three_frames_and_silence"));
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    driver.hold = true;
+    driver.keep_pixels = false;
+    ASSERT_TRUE(driver.feed(kUnit));
+    ASSERT_TRUE(driver.wait([&] { return driver.held.size() == 3; }, kDeadline)) << driver.why;
+    std::int64_t now = 1;
+    for (int i = 0; i < 5; ++i) {
+        now += ipc::kSilence;
+        EXPECT_EQ(driver.decoder->watch(now), now + ipc::kSilence);
+    }
+    driver.release_all(); // from here on it has no excuse
+    {
+        now += ipc::kSilence;
+        EXPECT_EQ(driver.decoder->watch(now), now + ipc::kSilence);
+    }
+    EXPECT_EQ(driver.failures, 0u);
+    EXPECT_LT(driver.decoder->watch(now += ipc::kSilence), 0);
+    EXPECT_EQ(driver.failures, 1u);
+}
+
+TEST(DecoderProcess, answer_that_waited_in_the_socket_is_no_silence)
+{
+    Driver driver(config("frames_of_an_old_epoch"));
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    driver.keep_pixels = false;
+    ASSERT_TRUE(driver.feed(kUnit));
+    ASSERT_TRUE(driver.wait([&] { return driver.buffers == 2; }, kDeadline));
+    std::int64_t now = 1;
+    static_cast<void>(driver.decoder->watch(now));
+    driver.decoder->flush(1); // answered by a frame, which nobody reads
+    driver.epoch = 1;
+    pollfd poll{driver.decoder->fd(), POLLIN, 0};
+    ASSERT_EQ(::poll(&poll, 1, 10000), 1);
+    {
+        now += ipc::kSilence;
+        EXPECT_EQ(driver.decoder->watch(now), now + ipc::kSilence);
+    }
+    EXPECT_EQ(driver.failures, 0u);
+}
+
+TEST(Child, that_takes_long_to_end_is_collected_all_the_same)
+{
+    auto pid = spawn("/bin/sleep", {"60"}, {});
+    ASSERT_TRUE(pid) << pid.error().message;
+    kill_and_reap(*pid, std::chrono::milliseconds(0));
+    const auto end = std::chrono::steady_clock::now() + kDeadline;
+    while (::kill(*pid, 0) == 0 && std::chrono::steady_clock::now() < end)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_EQ(::kill(*pid, 0), -1) << "still there, or never collected";
 }
 
 TEST(DecoderProcess, unit_without_room_is_refused)

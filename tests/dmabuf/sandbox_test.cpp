@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <spawn.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <array>
@@ -163,6 +164,11 @@ TEST(Sandbox, report_names_every_layer_and_every_call)
     EXPECT_NE(report.find("calls software "), std::string::npos) << report;
     EXPECT_NE(report.find("calls device "), std::string::npos) << report;
     EXPECT_FALSE(held("no-new-privileges").empty()) << report;
+    EXPECT_FALSE(held("capabilities").empty()) << report;
+    // What this machine has is not to be missing.
+    const bool landlock = ::syscall(SYS_landlock_create_ruleset, nullptr, 0, 1) > 0;
+    EXPECT_EQ(held("landlock").empty(), !landlock || kSanitized) << report;
+    EXPECT_EQ(held("system-calls").empty(), !have_call_filter() || kSanitized) << report;
 }
 
 /// Attempts that another layer stops when there is no filter: the layer, and what its detail has to say for it to.

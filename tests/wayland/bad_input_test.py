@@ -163,6 +163,29 @@ def video_resumes_after_its_decoder_was_killed():
         now.must_be_alive()
 
 
+def video_resumes_after_its_decoder_was_stopped():
+    """It does not die and says nothing more: the viewer has to find out by itself."""
+    with running() as now:
+        stopped = staging.wait_for(now.viewer.decoders, 10, "a decoder")[0]
+        os.kill(stopped, signal.SIGSTOP)
+        staging.wait_for(lambda: stopped not in now.viewer.decoders(), 20, "the silent decoder to be killed")
+        now.viewer.process.wait_log("says nothing")
+        staging.wait_for(now.viewer.decoders, 10, "another decoder")
+        now.must_show_video(20)
+        now.must_be_alive()
+
+
+def viewer_shuts_decoders_into_a_sandbox_and_warns_when_told_not_to():
+    warning = "WITHOUT A SANDBOX"
+    for options in ([], ["--no-sandbox"]):
+        with running(*options) as now:
+            decoder = staging.wait_for(now.viewer.decoders, 10, "a decoder")[0]
+            status = pathlib.Path(f"/proc/{decoder}/status").read_text()
+            filtered, said = "Seccomp:\t2" in status, warning in now.viewer.process.log()
+            check(said == bool(options), f"with {options} it said: {now.viewer.process.log()}")
+            check(filtered != said, f"with {options}: {status}")
+
+
 def video_resumes_in_a_viewer_started_anew():
     with running() as now:
         now.viewer.process.stop(0)
