@@ -17,6 +17,7 @@ namespace {
 constexpr GstClockTime kFlatFrames = GST_SECOND;
 constexpr GstClockTime kFlatFramesWhenSeen = 10 * GST_SECOND; ///< once one is on the screen: sinks repaint from what they have
 constexpr GstClockTime kNothingNew = 100 * GST_MSECOND;
+constexpr std::int64_t kLate = 20'000'000; ///< as sinks have it; running time, ns
 /// A long group of pictures is seen to run while it is decoded, so that something is seen soon.
 constexpr std::int64_t kCatchUpStep = 100'000'000;
 
@@ -308,7 +309,10 @@ GstFlowReturn Redirector::show_placeholder(GstClockTime at, GstClockTime duratio
     GstBuffer *buffer = placeholder_.frame(flow);
     if (!buffer)
         return flow;
-    GST_BUFFER_PTS(buffer) = at;
+    // A player that was stopped is late with everything for a while, and its picture would stand still where the client's is to be:
+    // sinks leave out what is late, and show at once what has no time.
+    auto now = forwarder_.now();
+    GST_BUFFER_PTS(buffer) = now && running(at) + kLate < *now ? GST_CLOCK_TIME_NONE : at;
     GST_BUFFER_DTS(buffer) = GST_CLOCK_TIME_NONE;
     GST_BUFFER_DURATION(buffer) = duration;
     last_flat_ = at;
