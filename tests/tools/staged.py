@@ -10,9 +10,9 @@ import stage as staging
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def main(suite, chosen, set_up, before=None, parser=None):
+def main(suite, chosen, set_up, before=None, parser=None, after_failure=None):
     """`chosen` is what cases.main() takes. `set_up(stage, options)` comes first; where it raises Missing all cases are skipped with
-    that reason. `before(function)` comes before each case, and may fail it."""
+    that reason. `before(function)` comes before each case, and may fail it; `after_failure(function)` after one that has failed."""
     parser = parser or argparse.ArgumentParser()
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
     parser.add_argument("--keep", type=pathlib.Path, help="keep logs here")
@@ -31,7 +31,12 @@ def main(suite, chosen, set_up, before=None, parser=None):
                     raise cases.Skip(missing)
                 if before:
                     before(function)
-                function()
+                try:
+                    function()
+                except Exception:
+                    if after_failure:
+                        after_failure(function)
+                    raise
 
             return run
 

@@ -28,7 +28,6 @@ from PIL import Image
 
 HOME = (150, 120)  # where a player's window is put
 STILL_SHOTS = 2  # that must show nothing wrong once one is right
-LIKE_THE_FILM = 0.9  # of the pixels that a guest which plays by itself shows
 
 
 class Act:
@@ -92,7 +91,7 @@ class Act:
         def shown():
             nonlocal best
             best = self.play.shown_by_guest()
-            return best >= LIKE_THE_FILM
+            return best >= players.LIKE_THE_FILM
 
         try:
             staging.wait_for(

@@ -17,6 +17,7 @@ import stage as staging
 
 SIZE = (640, 360)
 NEAR = 4  # of 255: a player's own conversion of the placeholder to RGB is not exact
+LIKE_THE_FILM = 0.9  # of the pixels, where the guest plays by itself
 
 
 def _ffmpeg(*arguments):
@@ -28,18 +29,19 @@ def _ffmpeg(*arguments):
 
 class Film:
     """Real footage, small enough for an emulated guest to decode. `path` goes on for minutes; `reference` is one turn
-    of it, of which every other turn is a bit-exact copy."""
+    of it, of which every other turn is a bit-exact copy. `factor`: x264's, by which less is more bytes."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, factor=24):
         choice = [demo.SECOND_VIDEO, *map(pathlib.Path, demo.DEFAULT_VIDEOS)]
         source = next((path for path in choice if path.exists()), None)
         if source is None:
             raise staging.Missing("no real footage is installed (apt-get install forensics-samples-files)")
         folder.mkdir(parents=True, exist_ok=True)
-        turn, self.path = folder / f"turn-{source.stem}.mkv", folder / f"film-{source.stem}.mkv"
+        name = f"{source.stem}-{factor}.mkv"
+        turn, self.path = folder / f"turn-{name}", folder / f"film-{name}"
         if not self.path.exists():
             look = f"scale={SIZE[0]}:{SIZE[1]}:out_color_matrix=smpte170m,setparams=colorspace=smpte170m"
-            coding = ["-c:v", "libx264", "-profile:v", "main", "-g", "25", "-bf", "2", "-crf", "24"]
+            coding = ["-c:v", "libx264", "-profile:v", "main", "-g", "25", "-bf", "2", "-crf", factor]
             _ffmpeg("-t", 10, "-i", source, "-an", "-vf", look, "-r", 25, "-pix_fmt", "yuv420p", *coding, turn)
             unfinished = self.path.with_name("unfinished-" + self.path.name)
             _ffmpeg("-stream_loop", 600, "-i", turn, "-t", 600, "-c", "copy", unfinished)

@@ -9,6 +9,7 @@ import desk
 import machine
 import oracle
 import stage as staging
+from PIL import Image
 
 SETTLE_SECONDS = 30  # an emulated guest on a busy computer
 
@@ -34,6 +35,11 @@ class Seat:
         for video in videos:
             _flatten(screen, video)
         return oracle.judge(shot, screen, videos), shot, screen
+
+    def keep_pictures(self, name):
+        """The client's picture and the guest's screen, among the logs."""
+        for whose, pixels in (("client", self.weston.shoot().pixels), ("guest", self.machine.screen())):
+            Image.fromarray(np.ascontiguousarray(pixels)).save(self.stage.logs / f"{name}-{whose}.png")
 
     def wait_right(self, videos=(), seconds=SETTLE_SECONDS, wanted=lambda verdict, screen: True):
         """The first judgement without fault that is also `wanted`."""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A hostile peer of the agent's socket: a dozen connections at once, each wrong in its own way, and how many of them the
-agent has not closed after 20 seconds. usage: garbage.py SEED"""
+agent has not closed after SECONDS. usage: garbage.py SEED"""
 
 import random
 import socket
@@ -9,7 +9,7 @@ import threading
 import time
 
 AGENT = "/run/spice-overlay/agent.sock"
-SECONDS = 20
+SECONDS = 15
 chance = random.Random(int(sys.argv[1]))
 noise = chance.randbytes(1 << 20)
 open_still = 0
