@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ipc.h"
+#include "yuv_colour.h"
 
 extern "C" {
 #include <libavutil/frame.h>
@@ -25,12 +26,17 @@ public:
 
     /// The fourcc as which the compositor shows this picture with the right colours, or 0 when it has to be converted.
     [[nodiscard]] std::uint32_t fourcc(const AVFrame &frame) const;
+    /// Whether the compositor would turn the picture's samples into the right colours.
+    [[nodiscard]] bool colours_right(const AVFrame &frame) const;
+    /// What it has to be told for that.
+    [[nodiscard]] YuvColour to_be_told(const AVFrame &frame) const;
 
 private:
     wire::ColourDescription stream_;
     int matrix_;        ///< 0: any
     bool yu12_ = false; ///< accepted, and rather than XRGB8888
     bool nv12_ = false;
+    YuvColourSet told_; ///< it can be told these
 };
 
 } // namespace spice_overlay

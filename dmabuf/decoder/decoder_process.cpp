@@ -117,7 +117,7 @@ std::string printable(const char *text, std::size_t size)
 
 struct DecoderProcess::Private {
     Private(const Config &config, Listener &owner)
-        : listener(owner), slots(config.fourccs, config.allocator), places(ipc::kUnitsSize, ipc::kMaxUnits)
+        : listener(owner), slots(config.fourccs, config.allocator), places(ipc::kUnitsSize, ipc::kMaxUnits), told_colours(config.told_colours)
     {
     }
 
@@ -127,6 +127,7 @@ struct DecoderProcess::Private {
     Mapping units_memory;
     SlotTable slots;
     UnitPlaces places;
+    YuvColourSet told_colours; ///< that the presenter can tell
 
     std::uint32_t epoch = 0;
     std::uint64_t released = 0; ///< not told to the decoder yet
@@ -358,6 +359,9 @@ Status DecoderProcess::Private::handle_frame(const ipc::Frame &message)
 {
     if (message.epoch > epoch)
         return Error{"frame of an epoch that has not begun"};
+    const auto colour = static_cast<YuvColour>(message.colour);
+    if (message.colour >= kYuvColours || (colour != YuvColour::kUnsaid && (told_colours & set_of(colour)) == 0))
+        return Error{"frame in colours that nobody asked for"};
     if (message.epoch == epoch && (message.pts < min_pts || message.pts > max_pts))
         return Error{"frame with a time that no access unit has"};
     if (++frames_seen > kFramesPerUnit * units_sent)
@@ -372,7 +376,7 @@ Status DecoderProcess::Private::handle_frame(const ipc::Frame &message)
         give_back(message.slot);
         return Success{};
     }
-    listener.frame({message.slot, message.epoch, message.pts, message.decode_ns, message.crop});
+    listener.frame({message.slot, message.epoch, message.pts, message.decode_ns, message.crop, colour});
     return Success{};
 }
 
@@ -431,6 +435,7 @@ std::vector<std::uint8_t> open_message(const DecoderProcess::Config &config)
     open.fourcc_count = static_cast<std::uint16_t>(config.fourccs.size());
     std::copy(config.fourccs.begin(), config.fourccs.end(), open.fourccs);
     open.yuv_matrix = config.yuv_matrix;
+    open.told_colours = config.told_colours;
     open.allocator = static_cast<std::uint16_t>(config.allocator);
     for (std::size_t i = 0; i < config.fourccs.size(); ++i) {
         const auto &wanted = config.dmabuf_fourccs;

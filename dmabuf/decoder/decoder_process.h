@@ -5,6 +5,7 @@
 #include "frame_buffer.h"
 #include "portclient/base/result.h"
 #include "portclient/wire/messages.h"
+#include "yuv_colour.h"
 
 #include <cstdint>
 #include <memory>
@@ -21,6 +22,7 @@ struct DecodedFrame {
     std::int64_t pts = 0;       ///< as in the access unit it came from
     std::int64_t decode_ns = 0; ///< time spent in the decoder, conversion included
     wire::Rect crop;            ///< the picture inside the buffer, buffer pixels
+    YuvColour colour = YuvColour::kUnsaid; ///< what the compositor has to be told of it: one of Config::told_colours
 };
 
 /// One stream's decoder in a process of its own, seen from the viewer. The viewer writes access units into shared
@@ -38,6 +40,8 @@ public:
         /// told the stream's own. A YUV format is used only for pictures this is right for (unspecified counts as
         /// right); others are converted to XRGB8888 in the decoder.
         std::uint8_t yuv_matrix = 6;
+        /// What the compositor takes besides, when it is told (DecodedFrame::colour).
+        YuvColourSet told_colours = 0;
         /// What the decoder is to make dmabufs by, of frames in these of `fourccs`. `device` is the allocator's own, borrowed.
         Allocator allocator = Allocator::kNone;
         int device = -1;

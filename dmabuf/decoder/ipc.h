@@ -89,6 +89,8 @@ struct Open {
     std::uint32_t yuv_matrix = 0; ///< as DecoderProcess::Config
     std::uint32_t threads = 0;    ///< never 0 here
     std::uint32_t extradata_size = 0;
+    std::uint32_t told_colours = 0; ///< YuvColourSet
+    std::uint32_t reserved = 0;
 };
 
 /// In a notice: no unit follows for now, bring out the pictures that wait for later ones.
@@ -128,7 +130,7 @@ struct Frame {
     std::uint32_t consumed = 0; ///< access units, the oldest, that are done with since the last message
     std::uint32_t slot = 0;
     std::uint32_t epoch = 0;
-    std::uint32_t reserved = 0;
+    std::uint32_t colour = 0; ///< YuvColour, one of Open::told_colours or none
     wire::Rect crop;
     std::int64_t pts = 0;
     std::int64_t decode_ns = 0;

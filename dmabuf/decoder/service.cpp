@@ -193,7 +193,8 @@ void Service::show(AVFrame &frame)
         extend_edges(slot->layout, {slot->memory.data(), slot->memory.size()}, static_cast<std::uint32_t>(frame.width),
                      static_cast<std::uint32_t>(frame.height));
     const std::int64_t pts = frame.pts != AV_NOPTS_VALUE ? frame.pts : last_pts_;
-    send_frame(*slot, crop, pts);
+    const bool converted = slot->layout.fourcc == kFourccXrgb8888;
+    send_frame(*slot, crop, pts, converted ? YuvColour::kUnsaid : codec_->rule().to_be_told(frame));
 }
 
 /// Finds or makes the slot that holds the picture and lends it to the viewer. Null: the picture is left out.
@@ -252,7 +253,7 @@ FramePool::Slot *Service::convert(AVFrame &frame, wire::Rect &crop)
 
 // ---- to the viewer
 
-void Service::send_frame(FramePool::Slot &slot, const wire::Rect &crop, std::int64_t pts)
+void Service::send_frame(FramePool::Slot &slot, const wire::Rect &crop, std::int64_t pts, YuvColour colour)
 {
     if (const auto announcement = pool_.announce(slot))
         send_buffer(slot, *announcement);
@@ -262,6 +263,7 @@ void Service::send_frame(FramePool::Slot &slot, const wire::Rect &crop, std::int
     frame.consumed = std::exchange(consumed_, 0);
     frame.slot = slot.index;
     frame.epoch = epoch_;
+    frame.colour = static_cast<std::uint32_t>(colour);
     frame.crop = crop;
     frame.pts = pts;
     const std::int64_t time = monotonic_now();

@@ -42,7 +42,7 @@ private:
     [[nodiscard]] FramePool::Slot *copy(const AVFrame &frame, std::uint32_t fourcc);
     [[nodiscard]] FramePool::Slot *convert(AVFrame &frame, wire::Rect &crop);
 
-    void send_frame(FramePool::Slot &slot, const wire::Rect &crop, std::int64_t pts);
+    void send_frame(FramePool::Slot &slot, const wire::Rect &crop, std::int64_t pts, YuvColour colour);
     void send_consumed();
     int send_failed(const Failure &failure);
     template <typename T>

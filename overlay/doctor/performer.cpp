@@ -13,7 +13,7 @@ constexpr std::int64_t kFrame = 1'000'000'000 / kFrameRate; ///< ns
 constexpr std::int64_t kHeadStart = 100'000'000;            ///< from the first picture to its time
 constexpr std::int64_t kLastWord = 200'000'000; ///< how long the compositor may take to tell of the last frame
 
-DecoderProcess::Config config_of(const Theatre::Programme &programme)
+DecoderProcess::Config config_of(const Theatre::Programme &programme, const WaylandConnection &connection)
 {
     DecoderProcess::Config config;
     config.program = programme.decoder_program;
@@ -23,6 +23,7 @@ DecoderProcess::Config config_of(const Theatre::Programme &programme)
     config.stream.coded_height = programme.clip.height;
     config.stream.frame_rate_num = kFrameRate;
     config.stream.colour.matrix = programme.matrix;
+    config.told_colours = connection.told_colours();
     config.fourccs = programme.offer.fourccs;
     config.dmabuf_fourccs = programme.offer.dmabuf_fourccs;
     config.allocator = programme.offer.allocator;
@@ -36,7 +37,7 @@ void Performer::start(VideoSurface &video)
 {
     video_ = &video;
     performance_.frames = static_cast<unsigned>(programme_.clip.units.size());
-    auto decoder = DecoderProcess::start(config_of(programme_), *this);
+    auto decoder = DecoderProcess::start(config_of(programme_, connection_), *this);
     if (!decoder)
         return give_up(decoder.error().message);
     decoder_ = std::move(*decoder);

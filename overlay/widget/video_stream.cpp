@@ -12,7 +12,7 @@ constexpr std::int64_t kMinute = 60'000'000'000;
 constexpr std::int64_t kRestartDelays[] = {20'000'000, 80'000'000, 320'000'000, 1'280'000'000, 1'280'000'000};
 constexpr std::size_t kMaxDeathsInMinute = std::size(kRestartDelays);
 
-/// What Weston and Mutter take for untagged YUV (H.273 code of BT.601), until color-representation says it.
+/// What Weston and Mutter take for YUV of which they are told nothing (H.273 code of BT.601).
 constexpr std::uint8_t kUntaggedMatrix = 6;
 
 } // namespace
@@ -31,6 +31,7 @@ Status VideoStream::start()
     config.sandbox = setup_.sandbox;
     config.stream = open_;
     config.yuv_matrix = kUntaggedMatrix;
+    config.told_colours = setup_.connection->told_colours();
     Transport::Offer offer = setup_.connection->transport().offer();
     config.fourccs = std::move(offer.fourccs);
     config.dmabuf_fourccs = std::move(offer.dmabuf_fourccs);

@@ -361,6 +361,8 @@ const std::map<std::string, std::function<void()>> kBehaviours = {
          m.consumed = 2;
          say(m);
      }},
+    {"frame_in_colours_not_asked_for", [] { bad_frame([](auto &m) { m.colour = 3; }); }},
+    {"frame_in_unknown_colours", [] { bad_frame([](auto &m) { m.colour = 32; }); }},
     {"frame_consumed_more_than_sent", [] { bad_frame([](auto &m) { m.consumed = 0xffffffff; }); }},
     {"more_frames_than_units",
      [] {

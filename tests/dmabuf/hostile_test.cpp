@@ -98,6 +98,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"epoch_of_the_future", "not begun"}, Case{"time_of_no_unit", "no access unit has"},
         Case{"negative_decoding_time", "negative"}, Case{"consumed_nothing", "says nothing"},
         Case{"consumed_more_than_sent", "more access units"},
+        Case{"frame_in_colours_not_asked_for", "colours that nobody asked for"},
+        Case{"frame_in_unknown_colours", "colours that nobody asked for"},
         Case{"frame_consumed_more_than_sent", "more access units"}, Case{"more_frames_than_units", "more frames"},
         Case{"talks_without_end", "more to say"}, Case{"log_of_a_wrong_size", "wrong size"},
         Case{"fails_for_no_reason", "reason 0"}, Case{"fails_for_a_strange_reason", "reason 2"},

@@ -227,6 +227,40 @@ TEST(Colour, bitstream_outranks_stream_open_and_both_names_of_bt601_are_direct)
     EXPECT_EQ(driver.pictures[0].fourcc, kFourccYu12);
 }
 
+TEST(Colour, pictures_that_the_compositor_can_be_told_of_are_direct_and_say_what_they_are)
+{
+    NEED_ENCODER("libx264");
+    struct Case {
+        const char *options;
+        YuvColourSet told;
+        std::uint32_t fourcc;
+        YuvColour colour;
+    };
+    const YuvColourSet all = set_of(YuvColour::kBt601) | set_of(YuvColour::kBt709) | set_of(YuvColour::kBt709Full);
+    const Case cases[] = {
+        {"-colorspace bt709", all, kFourccYu12, YuvColour::kBt709},
+        {"-colorspace bt709 -color_range pc", all, kFourccYu12, YuvColour::kBt709Full},
+        {"-colorspace smpte170m", all, kFourccYu12, YuvColour::kBt601},
+        {"", all, kFourccYu12, YuvColour::kBt601},
+        {"", 0, kFourccYu12, YuvColour::kUnsaid},
+        {"-colorspace bt709", set_of(YuvColour::kBt601), kFourccXrgb8888, YuvColour::kUnsaid},
+        {"-colorspace bt2020nc", all, kFourccXrgb8888, YuvColour::kUnsaid},
+        {"-colorspace smpte170m -color_range pc", all, kFourccXrgb8888, YuvColour::kUnsaid},
+    };
+    for (const Case &c : cases) {
+        const Clip clip = make_clip("color=gray:s=320x180:r=30,format=yuv420p",
+                                    std::string("-c:v libx264 ") + c.options, 3);
+        DecoderProcess::Config config = Driver::config(kProgram, wire::Codec::kH264, 320, 180);
+        config.yuv_matrix = 6;
+        config.told_colours = c.told;
+        Driver driver(config);
+        ASSERT_TRUE(driver.decoder) << driver.start_error;
+        ASSERT_TRUE(driver.feed_all(clip.units)) << c.options << ": " << driver.why;
+        EXPECT_EQ(driver.pictures[0].fourcc, c.fourcc) << c.options << " told " << c.told;
+        EXPECT_EQ(driver.pictures[0].frame.colour, c.colour) << c.options << " told " << c.told;
+    }
+}
+
 TEST(Colour, format_that_the_presenter_likes_less_than_xrgb_is_not_used)
 {
     NEED_ENCODER("libx264");

@@ -34,6 +34,8 @@ struct ConnectionEvents {
         bind(wp_presentation_interface, 1, c->presentation_);
         bind(wp_content_type_manager_v1_interface, 1, c->content_types_);
         bind(zwp_linux_dmabuf_v1_interface, LinuxDmabuf::kMaxVersion, c->dmabuf_global_);
+        if (!c->colours_)
+            c->colours_ = ColourManager::bind(registry, name, interface);
     }
     static void global_remove(void *, wl_registry *, std::uint32_t) {}
 
@@ -88,6 +90,8 @@ Result<std::unique_ptr<WaylandConnection>> WaylandConnection::connect(wl_display
           static_cast<void *>(c->content_types_)})
         if (global)
             wl_proxy_set_queue(static_cast<wl_proxy *>(global), nullptr);
+    if (c->colours_)
+        c->colours_->use_default_queue();
     if (c->linux_dmabuf_)
         c->linux_dmabuf_->use_default_queue();
     return c;

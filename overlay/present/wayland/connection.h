@@ -2,6 +2,7 @@
 #pragma once
 
 #include "portclient/base/result.h"
+#include "surface_colour.h"
 
 #include <cstdint>
 #include <memory>
@@ -52,6 +53,9 @@ public:
     [[nodiscard]] wp_presentation *presentation() const { return presentation_; } ///< may be null
     [[nodiscard]] wp_content_type_manager_v1 *content_types() const { return content_types_; } ///< may be null
 
+    [[nodiscard]] ColourManager *colours() const { return colours_.get(); } ///< may be null
+    /// What of YUV the compositor can be told.
+    [[nodiscard]] YuvColourSet told_colours() const { return colours_ ? colours_->takes() : 0; }
     [[nodiscard]] LinuxDmabuf *linux_dmabuf() const { return linux_dmabuf_.get(); } ///< may be null
 
     /// How frames get to this compositor.
@@ -73,6 +77,7 @@ private:
     wp_viewporter *viewporter_ = nullptr;
     wp_presentation *presentation_ = nullptr;
     wp_content_type_manager_v1 *content_types_ = nullptr;
+    std::unique_ptr<ColourManager> colours_;
     zwp_linux_dmabuf_v1 *dmabuf_global_ = nullptr; ///< until linux_dmabuf_ has it
     std::unique_ptr<LinuxDmabuf> linux_dmabuf_;
     std::unique_ptr<Transport> transport_;

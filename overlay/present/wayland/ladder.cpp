@@ -27,12 +27,11 @@ std::string why_no_dmabuf(const Transport::Offer &offer, const Transport &transp
            + " that is laid out line by line";
 }
 
-std::string why_no_shm(const Transport::Offer &offer)
+std::string why_no_shm(const WaylandConnection &connection)
 {
-    if (std::any_of(offer.fourccs.begin(), offer.fourccs.end(), [](std::uint32_t f) { return !is_rgb(f); }))
+    if (connection.shm_takes(DRM_FORMAT_YUV420) || connection.shm_takes(DRM_FORMAT_NV12))
         return {};
-    return "the compositor takes no YUV in shared memory (wl_shm): use one that draws by OpenGL, as Weston with "
-           "--renderer=gl";
+    return "the compositor takes no YUV in shared memory (wl_shm): use one that draws by OpenGL, as Weston with --renderer=gl";
 }
 
 } // namespace
@@ -44,7 +43,7 @@ std::vector<Rung> ladder(const WaylandConnection &connection)
     return {
         {"dmabuf", "decoded into memory that the GPU reads", why_no_dmabuf(offer, transport, false)},
         {"dmabuf-rgb", "the same, after one conversion to RGB", why_no_dmabuf(offer, transport, true)},
-        {"shm", "decoded into memory that the compositor copies", why_no_shm(offer)},
+        {"shm", "decoded into memory that the compositor copies", why_no_shm(connection)},
         {"shm-rgb", "the same, after one conversion to RGB", {}},
     };
 }

@@ -92,6 +92,8 @@ VideoSurface::VideoSurface(WaylandConnection &connection, wl_surface *desktop, s
         content_type_ = wp_content_type_manager_v1_get_surface_content_type(connection.content_types(), surface_);
         wp_content_type_v1_set_content_type(content_type_, WP_CONTENT_TYPE_V1_TYPE_VIDEO);
     }
+    if (connection.colours())
+        colour_ = connection.colours()->surface(surface_);
     wl_subsurface_set_desync(subsurface_);
 }
 
@@ -102,6 +104,7 @@ VideoSurface::~VideoSurface()
         wl_callback_destroy(frame_callback_);
     for (const VideoFramePtr &f : active_)
         f->buffer->on_release = nullptr;
+    colour_.reset();
     if (content_type_)
         wp_content_type_v1_destroy(content_type_);
     wp_viewport_destroy(viewport_);
@@ -167,6 +170,8 @@ void VideoSurface::set_source(const VideoFrame &frame)
 void VideoSurface::attach_buffer(const VideoFramePtr &frame)
 {
     wl_surface_attach(surface_, frame->buffer->get(), 0, 0);
+    if (colour_)
+        colour_->tell(frame->decoded.colour);
     wl_surface_damage_buffer(surface_, 0, 0, INT32_MAX, INT32_MAX);
     if (std::find(active_.begin(), active_.end(), frame) == active_.end())
         active_.push_back(frame);

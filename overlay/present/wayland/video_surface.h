@@ -78,7 +78,8 @@ private:
     wl_surface *surface_ = nullptr;
     wl_subsurface *subsurface_ = nullptr;
     wp_viewport *viewport_ = nullptr;
-    wp_content_type_v1 *content_type_ = nullptr; ///< where the compositor has them
+    wp_content_type_v1 *content_type_ = nullptr;     ///< where the compositor has them
+    std::unique_ptr<ColourManager::Surface> colour_; ///< where the compositor can be told
     wl_callback *frame_callback_ = nullptr;
     VideoFramePtr current_;             ///< on the surface (or would be, while hidden)
     VideoFramePtr queued_;              ///< waits for the compositor
