@@ -58,6 +58,12 @@ struct Decoder {
         std::string name; ///< FFmpeg's, of the decoder
     };
     std::vector<Codec> codecs;
+    struct Layer {
+        std::string name;
+        bool holds = false;
+        std::string detail; ///< why not, where it does not
+    };
+    std::vector<Layer> sandbox; ///< as the decoder has tried it
 };
 
 struct Machine {

@@ -99,7 +99,8 @@ Sandbox examine_sandbox()
 
 Decoder examine_decoder(const std::string &program)
 {
-    Decoder decoder{program, {}, {}};
+    Decoder decoder;
+    decoder.program = program;
     auto answer = ask_decoder(program, "--codecs");
     if (!answer) {
         decoder.why_not = answer.error().message;
@@ -114,6 +115,20 @@ Decoder examine_decoder(const std::string &program)
         std::string codec;
         if (fields >> number >> width >> height >> codec && number >= 1 && number <= 7)
             decoder.codecs.push_back({static_cast<wire::Codec>(number), codec});
+    }
+    if (auto layers = ask_decoder(program, "--sandbox-report")) {
+        std::istringstream report(*layers);
+        for (std::string line; std::getline(report, line);) {
+            std::istringstream fields(line);
+            std::string kind;
+            std::string state;
+            Decoder::Layer layer;
+            if (fields >> kind >> layer.name >> state && kind == "layer") {
+                layer.holds = state == "holds";
+                std::getline(fields >> std::ws, layer.detail);
+                decoder.sandbox.push_back(layer);
+            }
+        }
     }
     if (decoder.codecs.empty())
         decoder.why_not = program + " decodes nothing: install FFmpeg's libavcodec whole";

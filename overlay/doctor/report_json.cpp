@@ -99,11 +99,16 @@ Json sandbox(const Sandbox &s)
 
 Json decoder(const Decoder &d)
 {
-    return Json::object({{"program", d.program},
-                         {"why_not", Json::or_null(d.why_not)},
-                         {"codecs", Json::array(d.codecs, [](const Decoder::Codec &c) {
-                              return Json::object({{"codec", name(c.codec)}, {"decoder", c.name}});
-                          })}});
+    return Json::object(
+        {{"program", d.program},
+         {"why_not", Json::or_null(d.why_not)},
+         {"codecs", Json::array(d.codecs,
+                                [](const Decoder::Codec &c) {
+                                    return Json::object({{"codec", name(c.codec)}, {"decoder", c.name}});
+                                })},
+         {"sandbox", Json::array(d.sandbox, [](const Decoder::Layer &l) {
+              return Json::object({{"layer", l.name}, {"holds", l.holds}, {"detail", l.detail}});
+          })}});
 }
 
 Json performance(const std::optional<Performance> &p)

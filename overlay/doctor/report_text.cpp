@@ -142,6 +142,9 @@ std::string machine(const Machine &m)
     walls.push_back(s.why_no_seccomp.empty() ? "seccomp filters" : s.why_no_seccomp);
     walls.push_back(s.why_no_user_namespaces.empty() ? "user namespaces"
                                                      : "no user namespaces: " + s.why_no_user_namespaces);
+    for (const Decoder::Layer &layer : m.decoder.sandbox)
+        if (!layer.holds)
+            walls.push_back("the decoder's " + layer.name + " is missing: " + layer.detail);
     out += beside("Sandbox", joined(walls, "; "));
     std::vector<std::string> codecs;
     for (const Decoder::Codec &c : m.decoder.codecs)

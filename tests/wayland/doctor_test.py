@@ -172,6 +172,7 @@ def no_session_is_said_and_the_rest_told():
         check(said["verdict"] == "does-not-work" and said["compositor"] is None, said["verdict"])
         check("no Wayland session" in said["why_no_compositor"], said["why_no_compositor"])
         check({c["codec"] for c in said["decoder"]["codecs"]} >= {"H.264", "VP9"}, said["decoder"])
+        check({"landlock", "system-calls"} <= {layer["layer"] for layer in said["decoder"]["sandbox"]}, said["decoder"])
         check([m["name"] for m in said["memory"]] == ["udmabuf", "dma-heap"], said["memory"])
         for memory in said["memory"]:
             if not pathlib.Path({"udmabuf": "/dev/udmabuf", "dma-heap": "/dev/dma_heap"}[memory["name"]]).exists():

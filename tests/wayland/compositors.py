@@ -1,0 +1,164 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What compositors take, found by running spice-overlay-doctor before each: the Westons of this Debian and of Debian 13, and sway, Mutter
+and KWin of Debian 13, all without a screen and without a GPU. Writes docs/compositors.md. By hand: the tree takes minutes to make.
+
+usage: compositors.py --build DIR [--out FILE] [--only NAME]"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests/tools")]
+import package_tree
+import stage as staging
+import weston_tree
+
+PACKAGES = (
+    "base-files sway mutter kwin-wayland dbus-daemon libgl1-mesa-dri libegl1 libgles2 dash coreutils libc-bin libglib2.0-bin "
+    "xkb-data fonts-dejavu-core"
+).split()
+SETTLE = weston_tree.SETTLE + "glib-compile-schemas /usr/share/glib-2.0/schemas\n"
+SOCKET = "wayland-test"
+HEADLESS = {
+    "sway": (["sway", "--config", "{folder}/sway.conf"], {"WLR_BACKENDS": "headless", "WLR_LIBINPUT_NO_DEVICES": "1"}),
+    "Mutter": (["dbus-run-session", "mutter", "--headless", "--virtual-monitor", "1280x720", "--wayland-display", SOCKET, "--no-x11"], {}),
+    "KWin": (["dbus-run-session", "kwin_wayland", "--virtual", "--width", "1280", "--height", "720", "--socket", SOCKET, "--no-lockscreen"], {}),
+}  # fmt: skip
+FORMATS = ("NV12", "YU12", "P010", "XR24")
+LINEAR = "0x0"
+
+
+class Tree(weston_tree.WestonTree):
+    """The other compositors' packages."""
+
+    def __init__(self):
+        name = package_tree.key_of("compositors-trixie", PACKAGES, SETTLE)
+        folder, self.lock = package_tree.obtain(
+            name, lambda made: package_tree.unpack(made / "root", "trixie", PACKAGES, SETTLE)
+        )
+        self.root = folder / "root"
+
+    def version(self, program):
+        done = subprocess.run(["chroot", self.root, program, "--version"], capture_output=True, text=True)
+        return next((word for word in done.stdout.split() if word[0].isdigit()), "?")
+
+
+def start(stage, tree, name):
+    """(environment, version) of a compositor of the tree."""
+    command, environment = HEADLESS[name]
+    folder = stage.path("runtime")
+    folder.mkdir(mode=0o700)
+    (folder / "sway.conf").write_text("output * resolution 1280x720\ndefault_border none\n")
+    base = {
+        "XDG_RUNTIME_DIR": str(folder), "HOME": str(folder), "LIBGL_ALWAYS_SOFTWARE": "1", "GSETTINGS_BACKEND": "memory",
+        "XDG_CONFIG_HOME": str(folder), "XDG_CACHE_HOME": str(folder), "XDG_DATA_DIRS": "/usr/share",
+    }  # fmt: skip
+    words = [word.format(folder=folder) for word in command]
+    process = stage.start(name.lower(), tree.enter(words, folder), {**base, **environment})
+
+    def sockets():
+        return [path.name for path in folder.glob("wayland-*") if path.is_socket()]
+
+    staging.wait_for(lambda: sockets() or not process.alive, 30, lambda: f"a socket of {name}: {process.tail(20)}")
+    if not sockets():
+        raise staging.Failure(f"{name} ended: {process.tail(20)}")
+    program = {"sway": "sway", "Mutter": "mutter", "KWin": "kwin_wayland"}[name]
+    return {**base, "WAYLAND_DISPLAY": sockets()[0]}, tree.version(program)
+
+
+def diagnose(stage, environment):
+    """The doctor's report, with a memfd in the place of a dmabuf (this kernel may make none), which software renderers map."""
+    done = subprocess.run(
+        [stage.program("doctor-with-stand-in"), "--json", "--decoder", stage.program("spice-overlay-decoder")],
+        env={**os.environ, **environment, "SPICE_OVERLAY_DMABUF": "always"}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    if not done.stdout:
+        raise staging.Failure(f"the doctor ended with {done.returncode}: {done.stderr[-500:]}")
+    return json.loads(done.stdout)
+
+
+def row(name, version, report):
+    compositor = report["compositor"]
+    protocols = {p["name"]: p["version"] for p in compositor["protocols"]}
+    dmabuf = compositor["dmabuf"]
+    linear = [f["format"] for f in dmabuf["formats"] if LINEAR in f["modifiers"]] if dmabuf else []
+
+    def has(name):
+        return str(protocols[name]) if name in protocols else "–"
+
+    def played(rung):
+        (found,) = [r for r in report["rungs"] if r["rung"] == rung]
+        performance = found["performance"]
+        if not performance:
+            return "–"
+        if found["why_not"] or not performance["presented"]:
+            return "fails"
+        return "shown"
+
+    return [
+        name, version, has("zwp_linux_dmabuf_v1"), (dmabuf or {}).get("device") or "–",
+        " ".join(f for f in FORMATS if f in linear) or "–",
+        " ".join(f for f in FORMATS if f in compositor["shm_formats"]) or "–",
+        has("wp_presentation"), has("wp_color_representation_manager_v1"), has("wp_content_type_manager_v1"),
+        has("wp_fractional_scale_manager_v1"), *map(played, ("dmabuf", "dmabuf-rgb", "shm", "shm-rgb")),
+    ]  # fmt: skip
+
+
+HEAD = [
+    "compositor", "version", "linux-dmabuf", "device named", "linear dmabufs", "wl_shm", "presentation", "color-representation",
+    "content-type", "fractional-scale", "`dmabuf`", "`dmabuf-rgb`", "`shm`", "`shm-rgb`",
+]  # fmt: skip
+
+TEXT = """# What compositors take
+
+Made by `tests/wayland/compositors.py`, which runs `spice-overlay-doctor` before each compositor, without a screen and without a GPU: what
+their software renderers take. With a GPU they name a device and take more. Numbers are versions of protocols, – means that there is none. The
+last columns are ways of frames to the screen as spice-overlay-doctor(1) names them: tried and shown (by the compositor's word, whose pixels other tests check for
+Weston alone), failed, or not there. In the place of a dmabuf stands a memfd, which only renderers that map it can read.
+
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs/compositors.md")
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    rows, troubles = [], []
+
+    def westons():
+        for where, inside in (("", None), (" of Debian 13", weston_tree.WestonTree())):
+            for renderer in ("gl", "pixman"):
+                yield f"Weston, {renderer}", lambda stage, r=renderer, i=inside: staging.Weston(stage, r, (1280, 720), inside=i)
+
+    def attempt(name, begin):
+        if options.only not in name:
+            return
+        print(name, flush=True)
+        try:
+            with staging.Stage(options.build) as stage:
+                environment, version = begin(stage)
+                rows.append(row(name, version, diagnose(stage, environment)))
+                print("  " + " | ".join(rows[-1]), flush=True)
+        except (staging.Failure, subprocess.TimeoutExpired) as failure:
+            troubles.append(f"{name}: {failure}")
+            print(f"  {failure}", flush=True)
+
+    for name, make in westons():
+        attempt(name, lambda stage, make=make: (lambda w: (w.environment, w.version))(make(stage)))
+    tree = Tree()
+    for name in HEADLESS:
+        attempt(name, lambda stage, name=name: start(stage, tree, name))
+    lines = ["| " + " | ".join(cells) + " |" for cells in [HEAD, ["---"] * len(HEAD), *rows]]
+    options.out.write_text(TEXT + "\n".join(lines) + "\n")
+    return 1 if troubles else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
