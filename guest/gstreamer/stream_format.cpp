@@ -4,6 +4,7 @@
 #include <gst/pbutils/codec-utils.h>
 #include <gst/video/video.h>
 
+#include <cstdint>
 #include <cstring>
 #include <string>
 

@@ -215,6 +215,7 @@ class Bench:
                     viewer = staging.Viewer(stage, weston, host.uri, "--no-audio")
                     play = staging.start_play(stage, host, [clip])
                     self.step(host, "ready")
+                    staging.wait_for(lambda: not meters.children(viewer.process.pid), 30, "GStreamer's registry")
                     time.sleep(1)
                     before = meters.cpu_seconds(viewer.process.pid, children=True)
                     host.tell("continue")

@@ -25,6 +25,11 @@ def cpu_seconds(pid, children=False):
     return sum(map(int, fields[11:15])) / TICK
 
 
+def children(pid):
+    """Process ids."""
+    return [int(child) for task in pathlib.Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+
+
 class Callgrind:
     """A program under callgrind that counts between on() and off()."""
 
