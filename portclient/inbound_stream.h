@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include "message_rate.h"
 #include "wire/messages.h"
 
 #include <cstdint>
@@ -16,7 +17,8 @@ class InboundStream {
 public:
     static constexpr std::uint64_t kMinWindow = 256 * 1024;     ///< bytes
     static constexpr std::uint64_t kMaxBitRate = 100'000'000;   ///< bits per second, for the window
-    static constexpr std::uint32_t kUnitWindow = 16;            ///< access units
+    static constexpr std::uint32_t kUnitWindow = 16;            ///< access units, on their way and queued
+    static constexpr std::uint32_t kMaxMessages = 10'000;       ///< in a second; kMaxBitRate in whole chunks is 400
 
     /// Memory for units that come in parts, shared by all streams of a session.
     struct Budget {
@@ -43,6 +45,9 @@ public:
     };
     [[nodiscard]] Received receive(wire::AccessUnit unit, std::int64_t now);
     [[nodiscard]] Received receive(const wire::AccessUnitChunk &chunk, std::int64_t now);
+
+    /// Every message of the stream is counted first. False: there are too many of them.
+    [[nodiscard]] bool count_message(std::int64_t now) { return messages_.count(now); }
 
     /// True: the state has changed (false: an epoch that is over).
     [[nodiscard]] bool play_state(const wire::PlayState &state);
@@ -72,6 +77,7 @@ private:
     void drop_assembly();
 
     const wire::StreamOpen open_;
+    MessageRate messages_{kMaxMessages};
     Budget &budget_;
 
     std::uint32_t epoch_ = 0;

@@ -31,6 +31,16 @@ std::uint64_t next_nonce(std::uint64_t nonce) // splitmix64
     return nonce;
 }
 
+/// The stream that a message is about; 0, which none has: of no stream.
+template <typename Message>
+std::uint32_t stream_of(const Message &message)
+{
+    if constexpr (requires { message.stream; })
+        return message.stream;
+    else
+        return 0;
+}
+
 wire::Hello as_client(wire::Hello hello)
 {
     hello.role = wire::Role::kClient;
@@ -111,7 +121,7 @@ void Session::feed(std::span<const std::uint8_t> bytes, std::int64_t now)
         ++counters_.messages;
         std::visit(
             [&](const auto &m) {
-                if (std::is_same_v<decltype(m), const wire::Hello &> || established())
+                if ((std::is_same_v<decltype(m), const wire::Hello &> || established()) && count_message(stream_of(m)))
                     receive(m);
             },
             message);
@@ -122,6 +132,22 @@ void Session::feed(std::span<const std::uint8_t> bytes, std::int64_t now)
         incomplete_since_ = -1;
     else if (progress || incomplete_since_ < 0)
         incomplete_since_ = now;
+}
+
+// A flood costs the side that sends it its stream, or the conversation, and this side little more.
+bool Session::count_message(std::uint32_t stream)
+{
+    if (Entry *entry = find(stream)) {
+        if (entry->stream.count_message(now_))
+            return true;
+        fail(stream, Reason::kProtocolError);
+        return false;
+    }
+    if (messages_.count(now_))
+        return true;
+    if (messages_.just_exceeded())
+        restart();
+    return false;
 }
 
 std::int64_t Session::tick(std::int64_t now)

@@ -92,6 +92,7 @@ public:
     [[nodiscard]] const Counters &counters() const { return counters_; }
 
 private:
+    static constexpr std::uint32_t kMaxMessages = 2000; // in a second, of no live stream
     static constexpr std::size_t kMaxUnopened = 16;    // streams whose geometry is kept before STREAM_OPEN
     static constexpr std::uint32_t kUsedSpan = 256;    // identifiers that are remembered below the largest
 
@@ -120,6 +121,7 @@ private:
     void receive(const Other &) // only clients send these
     {
     }
+    [[nodiscard]] bool count_message(std::uint32_t stream);
     [[nodiscard]] wire::Reason refuse(const wire::StreamOpen &open) const;
     void take(std::uint32_t stream, const InboundStream::Received &received);
     void grant(std::uint32_t stream, bool anyway = false);
@@ -142,6 +144,7 @@ private:
     wire::ClientState client_state_;
     bool open_ = false;
     std::int64_t now_ = 0;
+    MessageRate messages_{kMaxMessages};
 
     InboundStream::Budget budget_;
     Streams streams_;

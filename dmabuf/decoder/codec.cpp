@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "codec.h"
 
+#include "slices.h"
+
 extern "C" {
 #include <libavutil/imgutils.h>
 }
@@ -193,6 +195,8 @@ bool VideoCodec::keeps_more_than_the_picture(const AVFrame &frame) const
 
 std::optional<Failure> VideoCodec::decode(const Unit &unit, const std::function<void(AVFrame &)> &sink)
 {
+    if (count_slices(static_cast<wire::Codec>(open_.codec), unit.data) > kMaxSlices)
+        return Failure{wire::Reason::kTooLarge, "access unit of more than " + std::to_string(kMaxSlices) + " slices"};
     // Not reference-counted: FFmpeg copies the unit and pads it, and its place is free at once.
     packet_->data = const_cast<std::uint8_t *>(unit.data.data());
     packet_->size = static_cast<int>(unit.data.size());

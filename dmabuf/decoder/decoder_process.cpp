@@ -117,11 +117,21 @@ std::string printable(const char *text, std::size_t size)
 
 struct DecoderProcess::Private {
     Private(const Config &config, Listener &owner)
-        : listener(owner), slots(config.fourccs, config.allocator), places(ipc::kUnitsSize, ipc::kMaxUnits), told_colours(config.told_colours)
+        : listener(owner),
+          budget(config.budget ? *config.budget : unshared),
+          slots(config.fourccs, config.allocator),
+          places(ipc::kUnitsSize, ipc::kMaxUnits),
+          told_colours(config.told_colours)
     {
     }
 
+    ~Private() { budget.left += static_cast<std::int64_t>(slots.bytes()); }
+    Private(const Private &) = delete;
+    Private &operator=(const Private &) = delete;
+
     Listener &listener;
+    FrameBudget unshared;
+    FrameBudget &budget;
     UniqueFd socket;
     pid_t pid = -1; ///< -1: collected
     Mapping units_memory;
@@ -348,9 +358,15 @@ Status DecoderProcess::Private::handle_buffer(const ipc::Buffer &message, std::v
     const std::uint64_t expected = std::uint64_t{message.dmabufs} + (message.size > 0 ? 1 : 0);
     if (expected == 0 || fds.size() != expected)
         return Error{std::to_string(fds.size()) + " descriptors with a buffer of " + std::to_string(expected)};
+    const auto before = static_cast<std::int64_t>(slots.bytes());
     auto buffer = slots.buffer(message, std::move(fds));
     if (!buffer)
         return buffer.error();
+    budget.left -= static_cast<std::int64_t>(slots.bytes()) - before;
+    if (budget.left < 0) {
+        end(wire::Reason::kNoResources, "all streams together have more frames than there is memory for");
+        return Success{};
+    }
     listener.buffer(std::move(*buffer));
     return Success{};
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dmabuf/allocator.h"
+#include "frame_budget.h"
 #include "frame_buffer.h"
 #include "portclient/base/result.h"
 #include "portclient/wire/messages.h"
@@ -47,6 +48,7 @@ public:
         int device = -1;
         std::vector<std::uint32_t> dmabuf_fourccs;
         bool sandbox = true;  ///< false: at a person's wish, who has been warned
+        FrameBudget *budget = nullptr; ///< shared with other streams, outlives them; null: none
         unsigned threads = 0; ///< 0: as many as processors, 4 at most
     };
 

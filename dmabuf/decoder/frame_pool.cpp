@@ -34,15 +34,20 @@ void FramePool::make_dmabufs(Allocator allocator, UniqueFd device, std::vector<s
     dmabuf_fourccs_ = std::move(fourccs);
 }
 
+Allocator FramePool::allocator_for(const ImageLayout &layout) const
+{
+    const bool wanted =
+        std::find(dmabuf_fourccs_.begin(), dmabuf_fourccs_.end(), layout.fourcc) != dmabuf_fourccs_.end();
+    return wanted ? allocator_ : Allocator::kNone;
+}
+
 /// Gives an unused slot memory of another shape, or its first. False: there is none.
 bool FramePool::fill(Slot &slot, const ImageLayout &layout, std::size_t size)
 {
     slot.memory = Mapping(); // before the new, not to have both
     slot.memfd.reset();
     slot.dmabuf.reset();
-    const bool wanted =
-        std::find(dmabuf_fourccs_.begin(), dmabuf_fourccs_.end(), layout.fourcc) != dmabuf_fourccs_.end();
-    const Allocator allocator = wanted ? allocator_ : Allocator::kNone;
+    const Allocator allocator = allocator_for(layout);
     auto memory = allocate_frame(allocator, device_.get(), kMemoryName, size);
     if (!memory && allocator != Allocator::kNone) {
         log_line(memory.error().message + "; frames are copied by the compositor instead");
@@ -54,6 +59,7 @@ bool FramePool::fill(Slot &slot, const ImageLayout &layout, std::size_t size)
     slot.memory = std::move(memory->pixels);
     slot.memfd = std::move(memory->memfd);
     slot.dmabuf = std::move(memory->dmabuf);
+    slot.descriptors = (slot.memfd.valid() ? 1u : 0u) + (slot.dmabuf.valid() ? 1u : 0u);
     slot.layout = layout;
     slot.announced = false;
     return true;
@@ -72,8 +78,10 @@ FramePool::Slot *FramePool::acquire(const ImageLayout &layout)
     Slot *read = nullptr; // fits, but is still read
     Slot *best = nullptr;
     std::size_t total = 0;
+    unsigned descriptors = 0;
     for (Slot &slot : slots_) {
         total += slot.charge();
+        descriptors += slot.descriptor_charge();
         if (chosen || !slot.free())
             continue;
         if (slot.memory.size() == 0 || slot.layout != layout) {
@@ -86,8 +94,11 @@ FramePool::Slot *FramePool::acquire(const ImageLayout &layout)
         }
     }
     const std::size_t limit = std::min(ipc::kMaxFrameMemory, std::max(ipc::kFrameMemory, ipc::kMinFrames * size));
-    if (!chosen && best && total - best->charge() + std::max(size, best->known_size) <= limit
-        && fill(*best, layout, size))
+    const Allocator allocator = allocator_for(layout);
+    const unsigned more = allocator == Allocator::kUdmabuf || allocator == Allocator::kStandIn ? 2 : 1;
+    if (!chosen && best
+        && descriptors - best->descriptor_charge() + std::max(more, best->known_descriptors) <= ipc::kMaxDescriptors
+        && total - best->charge() + std::max(size, best->known_size) <= limit && fill(*best, layout, size))
         chosen = best;
     const bool still_read = !chosen && read;
     if (still_read)
@@ -125,6 +136,7 @@ std::optional<FramePool::Announcement> FramePool::announce(Slot &slot)
     if (std::exchange(slot.announced, true))
         return std::nullopt;
     slot.known_size = slot.memory.size();
+    slot.known_descriptors = slot.descriptors;
     return Announcement{std::move(slot.memfd), slot.dmabuf.get()};
 }
 

@@ -35,8 +35,14 @@ public:
         bool in_viewer = false;
         bool announced = false;
         std::size_t known_size = 0; ///< bytes of the memory that the viewer knows for this slot
+        unsigned descriptors = 0;   ///< of the memory, as the viewer is told of it
+        unsigned known_descriptors = 0; ///< of the memory that the viewer knows for this slot
         [[nodiscard]] bool free() const { return !in_codec && !in_viewer; }
         [[nodiscard]] std::size_t charge() const { return memory.size() > known_size ? memory.size() : known_size; }
+        [[nodiscard]] unsigned descriptor_charge() const
+        {
+            return descriptors > known_descriptors ? descriptors : known_descriptors;
+        }
     };
 
     FramePool();
@@ -67,6 +73,7 @@ public:
 
 private:
     [[nodiscard]] bool fill(Slot &slot, const ImageLayout &layout, std::size_t size);
+    [[nodiscard]] Allocator allocator_for(const ImageLayout &layout) const;
 
     std::mutex mutex_;
     std::array<Slot, ipc::kMaxSlots> slots_;

@@ -31,6 +31,7 @@ inline constexpr std::size_t kUnitsSize = 3 * std::size_t{wire::kMaxAccessUnit};
 inline constexpr std::size_t kMaxUnits = 256; ///< access units in there at most
 
 inline constexpr unsigned kMaxSlots = 64;
+inline constexpr unsigned kMaxDescriptors = 64;         ///< of one stream's frames
 inline constexpr std::size_t kFrameMemory = 256u << 20; ///< bytes of frames, unless kMinFrames need more
 inline constexpr std::size_t kMinFrames = 16; ///< what reference frames, threads and presenting take at the least
 inline constexpr std::size_t kMaxFrameMemory = 1024u << 20; ///< bytes of frames, always

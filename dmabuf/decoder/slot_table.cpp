@@ -59,6 +59,10 @@ Result<FrameBuffer> SlotTable::buffer(const ipc::Buffer &message, std::vector<Un
         return Error{"dmabuf that was not asked for"};
     if (message.dmabufs > 0 && message.modifier != kModifierLinear) // what allocators in main memory make
         return Error{"dmabuf of a modifier that was not asked for"};
+    const std::size_t came = fds.size();
+    const std::size_t descriptors = descriptors_ - slot.descriptors + came;
+    if (descriptors > ipc::kMaxDescriptors)
+        return Error{"more than " + std::to_string(ipc::kMaxDescriptors) + " descriptors of frames"};
     FrameBuffer buffer;
     buffer.slot = message.slot;
     buffer.fourcc = message.fourcc;
@@ -89,8 +93,9 @@ Result<FrameBuffer> SlotTable::buffer(const ipc::Buffer &message, std::vector<Un
     const std::size_t total = total_ - slot.size + static_cast<std::size_t>(bytes);
     if (total > ipc::kMaxFrameMemory)
         return Error{"more than " + std::to_string(ipc::kMaxFrameMemory >> 20) + " MiB of frames"};
-    slot = {static_cast<std::size_t>(bytes), message.width, message.height, false, false};
+    slot = {static_cast<std::size_t>(bytes), came, message.width, message.height, false, false};
     total_ = total;
+    descriptors_ = descriptors;
     return buffer;
 }
 

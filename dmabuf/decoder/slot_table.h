@@ -29,11 +29,13 @@ public:
     /// False when the slot was not held.
     bool release(std::uint32_t slot);
 
+    [[nodiscard]] std::size_t bytes() const { return total_; } ///< of all slots
     [[nodiscard]] std::size_t held() const { return held_; } ///< slots that the viewer has
 
 private:
     struct Slot {
         std::size_t size = 0; ///< bytes of its memory; 0: none yet
+        std::size_t descriptors = 0;
         std::uint32_t width = 0;
         std::uint32_t height = 0;
         bool held = false;
@@ -44,6 +46,7 @@ private:
     Allocator allocator_;
     std::array<Slot, ipc::kMaxSlots> slots_;
     std::size_t total_ = 0; ///< bytes of all slots
+    std::size_t descriptors_ = 0;
     std::size_t held_ = 0;
 };
 

@@ -6,6 +6,7 @@ namespace spice_overlay {
 namespace {
 
 constexpr std::uint16_t kMaxStreams = 16;
+constexpr std::uint32_t kMaxOpenings = kMaxStreams; ///< in a second: each begins a process
 
 wire::Hello announcement(std::vector<wire::CodecCapability> codecs)
 {
@@ -48,6 +49,7 @@ Redirection::Redirection(Config config, Screen &screen, WaylandConnection &conne
       on_screen_changed_(std::move(on_screen_changed)),
       on_trouble_(std::move(on_trouble)),
       session_(announcement(config_.codecs), *this),
+      openings_(kMaxOpenings),
       timer_([this] { work(); })
 {
 }
@@ -115,7 +117,9 @@ std::vector<StreamFacts> Redirection::streams() const
 
 wire::Reason Redirection::open(const wire::StreamOpen &open)
 {
-    VideoStream::Setup setup{config_.decoder_program, config_.sandbox, &connection_, &statistics_};
+    if (!openings_.count(monotonic_now()))
+        return wire::Reason::kNoResources;
+    VideoStream::Setup setup{config_.decoder_program, config_.sandbox, &frame_budget_, &connection_, &statistics_};
     auto stream = std::make_unique<VideoStream>(setup, open, static_cast<VideoStream::Owner &>(*this));
     if (Status started = stream->start(); !started) {
         g_warning("stream %u is refused: %s", open.stream, started.error().message.c_str());

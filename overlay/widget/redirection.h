@@ -73,6 +73,8 @@ private:
     std::function<void()> on_screen_changed_;
     std::function<void(const std::string &)> on_trouble_;
     Session session_;
+    MessageRate openings_;
+    FrameBudget frame_budget_;
     std::map<std::uint32_t, std::unique_ptr<VideoStream>> streams_;
     std::map<std::uint32_t, wire::Reason> failed_; ///< to be closed in work()
     MainTimer timer_;

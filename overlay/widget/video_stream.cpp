@@ -29,6 +29,7 @@ Status VideoStream::start()
     DecoderProcess::Config config;
     config.program = setup_.decoder_program;
     config.sandbox = setup_.sandbox;
+    config.budget = setup_.budget;
     config.stream = open_;
     config.yuv_matrix = kUntaggedMatrix;
     config.told_colours = setup_.connection->told_colours();

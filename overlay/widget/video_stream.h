@@ -32,6 +32,7 @@ public:
     struct Setup {
         std::string decoder_program;
         bool sandbox = true;
+        FrameBudget *budget = nullptr;           ///< outlives the stream
         WaylandConnection *connection = nullptr; ///< outlives the stream
         Statistics *statistics = nullptr;        ///< outlives the stream
     };

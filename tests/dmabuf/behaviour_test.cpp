@@ -312,6 +312,24 @@ TEST(Limits, stream_announced_too_large_or_empty_is_refused)
     }
 }
 
+TEST(Limits, access_unit_of_more_slices_than_allowed_ends_the_stream)
+{
+    NEED_FFMPEG();
+    const Clip clip = h264(2);
+    for (const std::size_t more : {std::size_t{0}, std::size_t{1030}}) {
+        Driver driver(h264_config());
+        ASSERT_TRUE(driver.decoder) << driver.start_error;
+        Driver::Unit unit = clip.units[0];
+        const std::uint8_t slice[] = {0, 0, 1, 0x65, 0x88};
+        for (std::size_t i = 0; i < more; ++i)
+            unit.data.insert(unit.data.end(), std::begin(slice), std::end(slice));
+        (void)driver.feed(unit);
+        driver.decoder->drain();
+        EXPECT_EQ(driver.wait([&] { return !driver.pictures.empty(); }), more == 0) << driver.why;
+        EXPECT_EQ(driver.reason, more == 0 ? wire::Reason::kNone : wire::Reason::kTooLarge) << driver.why;
+    }
+}
+
 TEST(Limits, unknown_codec_is_refused)
 {
     Driver driver(Driver::config(kProgram, static_cast<wire::Codec>(99), 320, 180));

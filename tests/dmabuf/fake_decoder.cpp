@@ -321,6 +321,14 @@ const std::map<std::string, std::function<void()>> kBehaviours = {
              say(m, {memory(m.size)});
          }
      }},
+    {"too_many_descriptors",
+     [] {
+         for (std::uint32_t slot = 0; slot < 33; ++slot) {
+             ipc::Buffer m = buffer(slot);
+             m.dmabufs = 1;
+             say(m, {memory(), memory()});
+         }
+     }},
     {"buffer_again_without_use",
      [] {
          say(buffer(), {memory()});

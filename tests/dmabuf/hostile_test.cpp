@@ -141,6 +141,7 @@ INSTANTIATE_TEST_SUITE_P(decoder, HostileDmabuf,
                                          Case{"dmabuf_alone_smaller_than_its_picture", "outside its memory of 1024"},
                                          Case{"dmabuf_alone_huge", "too large"},
                                          Case{"dmabuf_of_a_tiled_modifier", "a modifier that was not asked for"},
+                                         Case{"too_many_descriptors", "more than 64 descriptors"},
                                          Case{"plane_in_a_dmabuf_that_is_not_there", "not there"}),
                          [](const auto &test) { return test.param.behaviour; });
 
@@ -188,6 +189,34 @@ TEST(DecoderProcess, send_refuses_instead_of_blocking_when_the_decoder_does_not_
     driver.decoder->flush(1); // kept for later, not blocking
     driver.decoder->dispatch();
     EXPECT_EQ(driver.failures, 0u);
+}
+
+TEST(DecoderProcess, frames_beyond_what_all_streams_may_have_end_the_stream_that_asks)
+{
+    FrameBudget budget{4 * 8192}; // each stream of these has three frames
+    DecoderProcess::Config sharing = config("three_frames_and_silence");
+    sharing.budget = &budget;
+    const auto begin = [&](Driver &driver) {
+        ASSERT_TRUE(driver.decoder) << driver.start_error;
+        driver.hold = true;
+        driver.keep_pixels = false;
+        ASSERT_TRUE(driver.feed(kUnit));
+    };
+    auto first = std::make_unique<Driver>(sharing);
+    begin(*first);
+    ASSERT_TRUE(first->wait([&] { return first->held.size() == 3; }, kDeadline)) << first->why;
+    {
+        Driver second(sharing);
+        begin(second);
+        EXPECT_FALSE(second.wait([&] { return second.held.size() == 3; }, kDeadline));
+        EXPECT_EQ(second.reason, wire::Reason::kNoResources) << second.why;
+    }
+    EXPECT_EQ(first->failures, 0u);
+    first.reset();
+    EXPECT_EQ(budget.left, 4 * 8192);
+    Driver third(sharing);
+    begin(third);
+    EXPECT_TRUE(third.wait([&] { return third.held.size() == 3; }, kDeadline)) << third.why;
 }
 
 TEST(DecoderProcess, silence_with_units_to_decode_ends_it_and_silence_without_does_not)

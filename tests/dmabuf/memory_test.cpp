@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include "dmabuf/decoder/slices.h"
 #include "dmabuf/decoder/unit_places.h"
 #include "dmabuf/formats.h"
 #include "dmabuf/memfd.h"
@@ -64,6 +65,39 @@ TEST(ShmLayout, impossible_pictures_have_none)
     for (const auto &c : cases)
         EXPECT_FALSE(shm_layout(c.fourcc, c.width, c.height, c.stride))
             << c.fourcc << ' ' << c.width << 'x' << c.height << ' ' << c.stride;
+}
+
+std::vector<std::uint8_t> repeated(std::vector<std::uint8_t> bytes, std::size_t times)
+{
+    std::vector<std::uint8_t> out;
+    for (std::size_t i = 0; i < times; ++i)
+        out.insert(out.end(), bytes.begin(), bytes.end());
+    return out;
+}
+
+TEST(Slices, are_counted_in_each_codec_and_nothing_else_is)
+{
+    const struct {
+        wire::Codec codec;
+        std::vector<std::uint8_t> unit;
+        std::size_t slices;
+    } cases[] = {
+        {wire::Codec::kH264, repeated({0, 0, 0, 1, 0x65, 9}, 7), 7},
+        {wire::Codec::kH264, repeated({0, 0, 1, 0x41}, 7), 7},
+        {wire::Codec::kH264, repeated({0, 0, 1, 0x67, 0, 0, 1, 0x06, 0, 3, 1, 0x65}, 7), 0},
+        {wire::Codec::kH264, {0, 1, 0x65, 0, 0, 1}, 0},
+        {wire::Codec::kH264, {1, 0x65}, 0},
+        {wire::Codec::kHevc, repeated({0, 0, 1, 0x26, 1, 0, 0, 1, 0x40, 1}, 5), 5},
+        {wire::Codec::kMpeg2, repeated({0, 0, 1, 0x00, 0, 0, 1, 0x01, 0, 0, 1, 0xaf, 0, 0, 1, 0xb3}, 3), 6},
+        {wire::Codec::kMjpeg, repeated({0xff, 0xda, 0xff, 0x00, 0xff, 0xff, 0xda}, 3), 6},
+        {wire::Codec::kVp9, repeated({0, 0, 1, 0x65}, 9), 0},
+        {wire::Codec::kH264, {}, 0},
+        {wire::Codec::kH264, repeated({0, 0, 1, 0x65}, kMaxSlices), kMaxSlices},
+        {wire::Codec::kH264, repeated({0, 0, 1, 0x65}, 50 * kMaxSlices), kMaxSlices + 1},
+    };
+    for (const auto &c : cases)
+        EXPECT_EQ(count_slices(c.codec, c.unit), c.slices)
+            << wire::name(c.codec) << " of " << c.unit.size() << " bytes";
 }
 
 TEST(SealedMemfd, can_neither_shrink_nor_grow_nor_take_another_seal)

@@ -186,6 +186,50 @@ TEST_F(SessionTest, answers_a_ping_and_ignores_what_only_clients_send)
     EXPECT_TRUE(bench.session.established());
 }
 
+TEST_F(SessionTest, flood_of_messages_about_a_stream_costs_that_stream)
+{
+    open(1);
+    open(2);
+    bench.take_events();
+    std::uint32_t serial = 1;
+    for (std::uint32_t i = 0; i < 3 * InboundStream::kMaxMessages; ++i) { // as much as allowed, three seconds long
+        if (i % InboundStream::kMaxMessages == 0)
+            bench.now += kSecond;
+        bench.from_guest(geometry(1, serial++));
+    }
+    EXPECT_EQ(bench.take_events().size(), 3 * InboundStream::kMaxMessages);
+    bench.from_guest(geometry(1, serial++));
+    EXPECT_EQ(bench.take_events(), Events{closed(1, Reason::kProtocolError)});
+    EXPECT_EQ(bench.sent<wire::StreamClose>(), (std::vector<wire::StreamClose>{{1, Reason::kProtocolError}}));
+    bench.unit(2, 0, 100, wire::kKey);
+    EXPECT_EQ(bench.take_events().size(), 1u) << "the other stream has to go on";
+}
+
+TEST_F(SessionTest, flood_of_other_messages_costs_the_conversation_and_is_not_answered)
+{
+    open(1);
+    bench.take_events();
+    bench.now += kSecond;
+    bench.messages.clear();
+    for (std::uint32_t i = 0; i < 2000; ++i)
+        bench.from_guest(wire::Ping{i, 1});
+    EXPECT_EQ(bench.sent<wire::Pong>().size(), 2000u);
+    EXPECT_TRUE(bench.take_events().empty());
+    bench.from_guest(wire::Ping{2000, 1});
+    EXPECT_EQ(bench.take_events(), Events{closed(1, Reason::kProtocolError)});
+    const auto hellos = bench.sent<wire::Hello>();
+    ASSERT_EQ(hellos.size(), 1u);
+    // A guest that goes on is not listened to before the second is over.
+    for (int i = 0; i < 5000; ++i)
+        bench.from_guest(guest_hello(hellos[0].nonce));
+    EXPECT_FALSE(bench.session.established());
+    EXPECT_TRUE(bench.messages.empty());
+    EXPECT_EQ(bench.session.counters().restarts, 1u);
+    bench.now += kSecond;
+    bench.from_guest(guest_hello(hellos[0].nonce));
+    EXPECT_TRUE(bench.session.established());
+}
+
 // ---- what is sent, and when
 
 TEST_F(SessionTest, one_feed_makes_one_transmission_at_most)
