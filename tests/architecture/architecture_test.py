@@ -163,5 +163,18 @@ def every_source_says_its_licence_and_every_header_guards_itself():
     check(not complaints, "\n" + "\n".join(complaints))
 
 
+def every_test_that_the_security_document_names_exists():
+    tests = "\n".join(
+        file.read_text(encoding="utf-8", errors="replace")
+        for file in (ROOT / "tests").rglob("*")
+        if file.suffix in (".cpp", ".h", ".py") and file != pathlib.Path(__file__)
+    )
+    rows = [line.strip().strip("|").split("|") for line in (ROOT / "SECURITY.md").read_text().splitlines() if line.startswith("|")]
+    named = [name for row in rows for name in re.findall(r"`([a-z0-9_]+)`", row[-1])]
+    check(len(named) >= 40, f"only {len(named)} tests are named")
+    missing = [name for name in named if not re.search(rf"\b{name}\b", tests)]
+    check(not missing, f"SECURITY.md names tests that do not exist: {missing}")
+
+
 if __name__ == "__main__":
     cases.main("architecture", cases.named(sys.modules[__name__], "every_", "rooms_", "each_"))
