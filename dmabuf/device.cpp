@@ -17,9 +17,14 @@ Result<DrmDevice> find_drm_device(dev_t device, const std::string &sysfs)
     const fs::path driver = fs::read_symlink(node / "driver", error);
     if (error)
         return Error{"device " + number + " is unknown to " + sysfs + ": " + error.message()};
-    DrmDevice found{driver.filename(), false};
-    for (fs::directory_iterator entry(node / "drm", error), end; !error && entry != end; entry.increment(error))
-        found.renders = found.renders || entry->path().filename().string().starts_with("renderD");
+    DrmDevice found{driver.filename(), false, {}};
+    for (fs::directory_iterator entry(node / "drm", error), end; !error && entry != end; entry.increment(error)) {
+        const std::string name = entry->path().filename();
+        if (!name.starts_with("renderD"))
+            continue;
+        found.renders = true;
+        found.render_node = "/dev/dri/" + name;
+    }
     return found;
 }
 

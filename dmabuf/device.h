@@ -13,6 +13,7 @@ namespace spice_overlay {
 struct DrmDevice {
     std::string driver;   ///< "i915", "vgem"
     bool renders = false; ///< has a render node: more than a display without a GPU
+    std::string render_node; ///< its path, if it has one
 };
 
 /// Looks a device number up in `sysfs`.

@@ -47,4 +47,14 @@ void end_writing(int dmabuf)
     synchronise(dmabuf, DMA_BUF_SYNC_END | DMA_BUF_SYNC_WRITE);
 }
 
+void begin_reading(int dmabuf)
+{
+    synchronise(dmabuf, DMA_BUF_SYNC_START | DMA_BUF_SYNC_READ);
+}
+
+void end_reading(int dmabuf)
+{
+    synchronise(dmabuf, DMA_BUF_SYNC_END | DMA_BUF_SYNC_READ);
+}
+
 } // namespace spice_overlay

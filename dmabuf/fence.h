@@ -13,5 +13,8 @@ namespace spice_overlay {
 /// begin_writing() waits for devices that still read it, so ask wait_until_unread() first.
 void begin_writing(int dmabuf);
 void end_writing(int dmabuf);
+/// The same where the processor reads what a device has written.
+void begin_reading(int dmabuf);
+void end_reading(int dmabuf);
 
 } // namespace spice_overlay

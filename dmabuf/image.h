@@ -73,6 +73,8 @@ public:
         std::uint32_t stride = 0;
     };
     [[nodiscard]] Plane plane(unsigned index) const; ///< index below plane_count()
+    [[nodiscard]] const ImageDescription &description() const { return description_; }
+    [[nodiscard]] const std::vector<UniqueFd> &objects() const { return objects_; }
 
 private:
     Image(const ImageDescription &description, std::vector<UniqueFd> objects, std::uint64_t bytes)

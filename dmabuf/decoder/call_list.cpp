@@ -79,6 +79,8 @@ const std::vector<AllowedCall> kDeviceBesides = {
     {"gettid", "locks that know their owner"},
     {"sched_yield", "waits that are short"},
     {"lseek", "a dmabuf's size"},
+    {"fstatfs", "whether it is one"},
+    {"fstat", "which one it is"},
     {"getrandom", "keys of hash tables"},
 };
 

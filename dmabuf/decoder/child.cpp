@@ -14,6 +14,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 #include <thread>
 
 namespace spice_overlay {
@@ -27,6 +28,9 @@ std::vector<std::string> child_environment()
         if (const char *value = std::getenv(name))
             environment.push_back(std::string(name) + "=" + value);
     }
+    for (char **entry = environ; *entry; ++entry)
+        if (std::string_view(*entry).starts_with("LIBVA_"))
+            environment.emplace_back(*entry);
     return environment;
 }
 
@@ -48,8 +52,8 @@ Result<pid_t> spawn(const std::string &program, const std::vector<std::string> &
     // Copies above every target number: a dup2 below must not overwrite a descriptor that is still to be handed over.
     std::vector<UniqueFd> copies;
     for (int fd : fds) {
-        copies.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 64));
-        if (!copies.back().valid())
+        copies.emplace_back(fd < 0 ? -1 : ::fcntl(fd, F_DUPFD_CLOEXEC, 64));
+        if (fd >= 0 && !copies.back().valid())
             return Error{"cannot start " + program + ": " + std::strerror(errno)};
     }
 
@@ -63,8 +67,13 @@ Result<pid_t> spawn(const std::string &program, const std::vector<std::string> &
     else
         posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
     int target = 3;
-    for (const UniqueFd &copy : copies)
-        posix_spawn_file_actions_adddup2(&actions, copy.get(), target++);
+    for (const UniqueFd &copy : copies) {
+        if (copy.valid())
+            posix_spawn_file_actions_adddup2(&actions, copy.get(), target);
+        else
+            posix_spawn_file_actions_addclose(&actions, target);
+        ++target;
+    }
     posix_spawn_file_actions_addclosefrom_np(&actions, target);
 
     sigset_t none;

@@ -13,9 +13,9 @@
 namespace spice_overlay {
 
 /// Starts `program` with `args` in a session of its own, so that no key pressed in a terminal reaches it. It gets the
-/// borrowed `fds` as descriptors 3, 4 ..., `output` as standard output (-1: none), our standard error, and nothing
-/// else: no other descriptor, no blocked or ignored signal, and an environment without anything of ours but sanitizer
-/// and library settings.
+/// borrowed `fds` as descriptors 3, 4 ... (-1: that one stays closed), `output` as standard output (-1: none), our standard error, and nothing
+/// else: no other descriptor, no blocked or ignored signal, and an environment without anything of ours but sanitizer,
+/// library and libva settings.
 [[nodiscard]] Result<pid_t> spawn(const std::string &program, const std::vector<std::string> &args,
                                   std::span<const int> fds, int output = -1);
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "codec.h"
 
+#include "hardware.h"
 #include "slices.h"
 
 extern "C" {
+#include <libavutil/hwcontext.h>
 #include <libavutil/imgutils.h>
 }
 
@@ -100,11 +102,18 @@ unsigned frame_threads(const ipc::Open &open)
 
 } // namespace
 
+bool VideoCodec::has_decoder(const ipc::Open &open, const Hardware &hardware)
+{
+    return hardware.codec(codec_id(open.codec)) != nullptr;
+}
+
 std::optional<Failure> VideoCodec::start(std::span<const std::uint8_t> extradata)
 {
-    const AVCodec *codec = find_decoder(open_.codec);
+    const AVCodec *codec = hardware_ ? hardware_->codec(codec_id(open_.codec)) : find_decoder(open_.codec);
     if (!codec)
-        return Failure{wire::Reason::kUnsupportedCodec, "this FFmpeg has no decoder for the stream's codec"};
+        return Failure{wire::Reason::kUnsupportedCodec, hardware_
+                                                            ? "FFmpeg decodes the stream's codec by no such device"
+                                                            : "this FFmpeg has no decoder for the stream's codec"};
     if (open_.coded_width == 0 || open_.coded_height == 0)
         return Failure{wire::Reason::kBadParameters, "stream without a size"};
     if (too_large(open_.coded_width, open_.coded_height))
@@ -127,10 +136,16 @@ std::optional<Failure> VideoCodec::start(std::span<const std::uint8_t> extradata
     context.width = static_cast<int>(open_.coded_width);
     context.height = static_cast<int>(open_.coded_height);
     context.opaque = this;
-    context.get_buffer2 = &VideoCodec::get_buffer;
     context.apply_cropping = 0; // the compositor crops
-    const unsigned at_once = frame_threads(open_);
-    context.thread_count = static_cast<int>(at_once > 1 ? at_once : open_.threads);
+    const unsigned at_once = hardware_ ? 1 : frame_threads(open_);
+    if (hardware_) {
+        context.get_format = &VideoCodec::get_format;
+        context.hw_device_ctx = hardware_->device() ? av_buffer_ref(hardware_->device()) : nullptr;
+        context.thread_count = 1;
+    } else {
+        context.get_buffer2 = &VideoCodec::get_buffer;
+        context.thread_count = static_cast<int>(at_once > 1 ? at_once : open_.threads);
+    }
     context.thread_type = at_once > 1 ? FF_THREAD_FRAME : FF_THREAD_SLICE;
     if (codec->id == AV_CODEC_ID_AV1 && at_once == 1)
         context.flags |= AV_CODEC_FLAG_LOW_DELAY; // to dav1d: tile threads only
@@ -185,6 +200,59 @@ int VideoCodec::get_buffer(AVCodecContext *context, AVFrame *frame, int flags)
     }
     frame->extended_data = frame->data;
     return 0;
+}
+
+/// FFmpeg asks by what to decode: at the beginning, when the size changes, and again, without the device's format, when that would
+/// not take the stream.
+AVPixelFormat VideoCodec::get_format(AVCodecContext *context, const AVPixelFormat *formats)
+{
+    auto &self = *static_cast<VideoCodec *>(context->opaque);
+    for (; *formats != AV_PIX_FMT_NONE && *formats != self.hardware_->format(); ++formats) {
+    }
+    if (*formats == AV_PIX_FMT_NONE) {
+        if (self.refused_.empty())
+            self.refused_ = "the driver does not decode this kind of stream";
+        return AV_PIX_FMT_NONE;
+    }
+    if (too_large(context->coded_width, context->coded_height)) {
+        self.too_large_ = true;
+        return AV_PIX_FMT_NONE;
+    }
+    if (self.hardware_->device())
+        if (Status status = self.make_surfaces(*context); !status) {
+            self.refused_ = status.error().message;
+            return AV_PIX_FMT_NONE;
+        }
+    return *formats;
+}
+
+/// Gives FFmpeg surfaces, as many as it wants and the viewer may hold.
+Status VideoCodec::make_surfaces(AVCodecContext &context)
+{
+    AVBufferRef *frames = nullptr;
+    int error = avcodec_get_hw_frames_parameters(&context, hardware_->device(), hardware_->format(), &frames);
+    if (error < 0)
+        return Error{"the driver does not decode this kind of stream: " + error_text(error)};
+    auto *parameters = reinterpret_cast<AVHWFramesContext *>(frames->data);
+    // That there is a size at all is for FFmpeg to say: newer ones need none.
+    if (parameters->initial_pool_size > 0)
+        parameters->initial_pool_size += static_cast<int>(FramePool::kSurfacesHeld) + 1;
+    parameters->user_opaque = reinterpret_cast<void *>(static_cast<std::uintptr_t>(++generation_));
+    error = av_hwframe_ctx_init(frames);
+    if (error < 0) {
+        av_buffer_unref(&frames);
+        return Error{"the driver makes no surfaces: " + error_text(error)};
+    }
+    context.hw_frames_ctx = frames;
+    return Success{};
+}
+
+std::uint64_t VideoCodec::generation_of(const AVFrame &frame)
+{
+    if (!frame.hw_frames_ctx)
+        return 0;
+    const auto *frames = reinterpret_cast<const AVHWFramesContext *>(frame.hw_frames_ctx->data);
+    return reinterpret_cast<std::uintptr_t>(frames->user_opaque);
 }
 
 bool VideoCodec::keeps_more_than_the_picture(const AVFrame &frame) const
@@ -242,6 +310,10 @@ std::optional<Failure> VideoCodec::judge(bool key, int error)
         return Failure{wire::Reason::kTooLarge, "picture larger than " + std::to_string(wire::kMaxCodedSide)
                                                     + " pixels a side or " + std::to_string(wire::kMaxCodedArea)
                                                     + " in all"};
+    if (!refused_.empty())
+        return Failure{wire::Reason::kDecoderFailed, refused_};
+    if (hardware_ && error < 0 && error != AVERROR_INVALIDDATA) // which is the stream's fault
+        return Failure{wire::Reason::kDecoderFailed, "the driver fails to decode: " + error_text(error)};
     seen_key_ = seen_key_ || key;
     if (pictures_ > 0) {
         fruitless_ = 0;

@@ -24,11 +24,20 @@ struct Failure {
     std::string why;
 };
 
-/// FFmpeg's decoder of one stream, decoding into the pool's memory whatever can be shown as it is. One thread outside;
-/// FFmpeg's own inside.
+class Hardware;
+
+/// FFmpeg's decoder of one stream: in software, decoding into the pool's memory whatever can be shown as it is, or by a device, into
+/// surfaces. One thread outside; FFmpeg's own inside.
 class VideoCodec {
 public:
-    VideoCodec(const ipc::Open &open, FramePool &pool) : open_(open), pool_(pool), rule_(open) {}
+    /// `hardware`, if any, outlives it and its frames.
+    VideoCodec(const ipc::Open &open, FramePool &pool, const Hardware *hardware = nullptr)
+        : open_(open), pool_(pool), hardware_(hardware), rule_(open)
+    {
+    }
+
+    /// Whether this FFmpeg decodes the stream's codec by the device.
+    [[nodiscard]] static bool has_decoder(const ipc::Open &open, const Hardware &hardware);
 
     [[nodiscard]] std::optional<Failure> start(std::span<const std::uint8_t> extradata);
 
@@ -38,7 +47,7 @@ public:
         bool key = false;
     };
     /// Decodes one access unit and calls `sink(AVFrame &)` for each picture that comes out, in order of presentation.
-    /// Damaged units are skipped; a failure comes only when nothing can be decoded any more.
+    /// Damaged units are skipped; a failure comes only when nothing can be decoded any more, or as soon as a device fails.
     [[nodiscard]] std::optional<Failure> decode(const Unit &unit, const std::function<void(AVFrame &)> &sink);
     /// Whether samples beside the picture belong to the decoder, which predicts later pictures from them.
     [[nodiscard]] bool keeps_more_than_the_picture(const AVFrame &frame) const;
@@ -47,6 +56,10 @@ public:
     void flush();
 
     [[nodiscard]] const DirectRule &rule() const { return rule_; }
+
+    /// Grows when a device's surfaces are made anew, from 1; that of a frame is 0 when its surface is FFmpeg's or a driver's own affair.
+    [[nodiscard]] std::uint64_t generation() const { return generation_; }
+    [[nodiscard]] static std::uint64_t generation_of(const AVFrame &frame);
 
     /// How a picture that is shown as it was decoded lies in memory.
     [[nodiscard]] std::optional<ImageLayout> layout(std::uint32_t fourcc, int width, int height) const;
@@ -63,11 +76,14 @@ private:
     };
 
     static int get_buffer(AVCodecContext *context, AVFrame *frame, int flags);
+    static AVPixelFormat get_format(AVCodecContext *context, const AVPixelFormat *formats);
+    [[nodiscard]] Status make_surfaces(AVCodecContext &context);
     int receive(const std::function<void(AVFrame &)> &sink);
     [[nodiscard]] std::optional<Failure> judge(bool key, int error);
 
     const ipc::Open open_;
     FramePool &pool_;
+    const Hardware *const hardware_;
     const DirectRule rule_;
     std::unique_ptr<AVPacket, FreePacket> packet_;
     std::unique_ptr<AVFrame, FreeFrame> frame_;
@@ -80,6 +96,8 @@ private:
     bool ever_decoded_ = false;
     std::atomic<bool> too_large_ = false; ///< set by FFmpeg's threads
     std::atomic<bool> starved_ = false;
+    std::uint64_t generation_ = 0;
+    std::string refused_; ///< why the device does not decode the stream
 };
 
 /// One line for each codec that this FFmpeg decodes: number, largest width, largest height (pixels).

@@ -31,6 +31,8 @@ constexpr unsigned kBatchesPerDispatch = 16; ///< then the caller's other work h
 constexpr int kReleaseBatch = 2;
 constexpr std::uint64_t kFramesPerUnit = 8; ///< a VP9 superframe holds as many
 
+constexpr unsigned kMaxPaths = 4; ///< hardware and software, and some to spare
+
 /// One received packet, its descriptors already owned.
 struct Packet {
     /// One more than any message, to see that it is longer.
@@ -119,7 +121,7 @@ struct DecoderProcess::Private {
     Private(const Config &config, Listener &owner)
         : listener(owner),
           budget(config.budget ? *config.budget : unshared),
-          slots(config.fourccs, config.allocator),
+          slots(config.fourccs, config.allocator, config.surfaces),
           places(ipc::kUnitsSize, ipc::kMaxUnits),
           told_colours(config.told_colours)
     {
@@ -145,12 +147,14 @@ struct DecoderProcess::Private {
     bool drain_due = false;
     bool draining = false; ///< no unit since the drain
     bool failed = false;
+    bool reset = false; ///< the socket has told that the decoder is gone
     std::uint64_t units_sent = 0;
     std::uint64_t frames_seen = 0;
     unsigned log_lines = 0;
     std::uint64_t progress = 0; ///< frames seen and given back, units used up
     std::uint64_t progress_watched = 0;
     std::int64_t silent_since = -1;                                  ///< negative: nobody watches
+    unsigned paths_seen = 0;
     std::int64_t min_pts = std::numeric_limits<std::int64_t>::max(); ///< of this epoch's units
     std::int64_t max_pts = std::numeric_limits<std::int64_t>::min();
 
@@ -267,6 +271,9 @@ void DecoderProcess::dispatch()
     for (unsigned batch = 0; batch < kBatchesPerDispatch && !p.failed; ++batch) {
         const int count = receive_batch(p.socket.get(), packets);
         if (count < 0) {
+            // It left without reading all that it was sent: said once, before what it said last.
+            if (errno == ECONNRESET && !std::exchange(p.reset, true))
+                continue;
             if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
                 p.end_by_itself();
             break;
@@ -313,6 +320,15 @@ Status DecoderProcess::Private::handle(Packet &packet)
             if (message->consumed == 0)
                 return Error{"message that says nothing"};
             return consumed(message->consumed);
+        }
+        break;
+    case ipc::Kind::kPath:
+        if (const auto message = as<ipc::Path>(packet)) {
+            if (++paths_seen > kMaxPaths)
+                return Error{"more changes of path than there are paths"};
+            listener.path(message->hardware != 0, printable(message->name, sizeof message->name),
+                          printable(message->why, sizeof message->why));
+            return Success{};
         }
         break;
     case ipc::Kind::kFailed:
@@ -460,10 +476,18 @@ std::vector<std::uint8_t> open_message(const DecoderProcess::Config &config)
     }
     open.threads = config.threads ? config.threads : std::clamp(std::thread::hardware_concurrency(), 1u, 4u);
     open.extradata_size = static_cast<std::uint32_t>(stream.extradata.size());
-    open.head.size = static_cast<std::uint32_t>(sizeof open + stream.extradata.size());
+    open.hardware = static_cast<std::uint32_t>(config.hardware);
+    std::vector<ipc::SurfaceFormat> formats;
+    for (const auto &[fourcc, modifier] : config.surfaces.entries())
+        if (formats.size() < ipc::kMaxSurfaceFormats)
+            formats.push_back({fourcc, 0, modifier});
+    open.surface_formats = static_cast<std::uint32_t>(formats.size());
+    const std::size_t formats_size = formats.size() * sizeof(ipc::SurfaceFormat);
+    open.head.size = static_cast<std::uint32_t>(sizeof open + formats_size + stream.extradata.size());
 
-    std::vector<std::uint8_t> bytes(sizeof open);
+    std::vector<std::uint8_t> bytes(sizeof open + formats_size);
     std::memcpy(bytes.data(), &open, sizeof open);
+    std::memcpy(bytes.data() + sizeof open, formats.data(), formats_size);
     bytes.insert(bytes.end(), stream.extradata.begin(), stream.extradata.end());
     return bytes;
 }
@@ -502,10 +526,8 @@ Result<std::unique_ptr<DecoderProcess>> DecoderProcess::start(const Config &conf
         != static_cast<ssize_t>(open.size()))
         return Error{std::string("cannot speak to the decoder: ") + std::strerror(errno)};
 
-    static_assert(ipc::kSocketFd == 3 && ipc::kUnitsFd == 4 && ipc::kDeviceFd == 5);
-    std::vector<int> fds{theirs.get(), units->get()};
-    if (config.device >= 0)
-        fds.push_back(config.device);
+    static_assert(ipc::kSocketFd == 3 && ipc::kUnitsFd == 4 && ipc::kDeviceFd == 5 && ipc::kRenderNodeFd == 6);
+    const std::array<int, 4> fds{theirs.get(), units->get(), config.device, config.render_node};
     std::vector<std::string> args;
     if (!config.sandbox)
         args.emplace_back("--no-sandbox");

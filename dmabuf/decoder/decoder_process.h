@@ -2,8 +2,10 @@
 #pragma once
 
 #include "dmabuf/allocator.h"
+#include "dmabuf/format_set.h"
 #include "frame_budget.h"
 #include "frame_buffer.h"
+#include "ipc.h"
 #include "portclient/base/result.h"
 #include "portclient/wire/messages.h"
 #include "yuv_colour.h"
@@ -47,6 +49,11 @@ public:
         Allocator allocator = Allocator::kNone;
         int device = -1;
         std::vector<std::uint32_t> dmabuf_fourccs;
+        /// A GPU that may decode, by its render node (borrowed), into surfaces of these formats. Surfaces come as images only, without
+        /// a memfd.
+        ipc::HardwareUse hardware = ipc::HardwareUse::kNever;
+        int render_node = -1;
+        FormatSet surfaces;
         bool sandbox = true;  ///< false: at a person's wish, who has been warned
         FrameBudget *budget = nullptr; ///< shared with other streams, outlives them; null: none
         unsigned threads = 0; ///< 0: as many as processors, 4 at most
@@ -58,6 +65,11 @@ public:
         /// A new slot, or new memory for a known one; comes before its first frame.
         virtual void buffer(FrameBuffer buffer) = 0;
         virtual void frame(const DecodedFrame &frame) = 0;
+        /// By what frames are decoded from here on (a GPU, or the processor), its name, and why not by something better; for people.
+        virtual void path(bool hardware, const std::string &name, const std::string &why)
+        {
+            static_cast<void>(hardware), static_cast<void>(name), static_cast<void>(why);
+        }
         /// So many access units, the oldest, are out of the shared memory.
         virtual void consumed(std::uint32_t units) = 0;
         /// The process is gone or had to be ended: it sent nonsense, died, or could not decode. Slots and the memory

@@ -15,7 +15,8 @@ namespace spice_overlay {
 /// dmabufs, or as both, which are then the same memory. Owned by whoever it is handed to.
 struct FrameBuffer {
     std::uint32_t slot = 0;
-    std::uint32_t fourcc = 0; ///< DRM_FORMAT_YUV420 ("YU12"), DRM_FORMAT_NV12 or DRM_FORMAT_XRGB8888
+    std::uint32_t fourcc =
+        0; ///< DRM_FORMAT_YUV420 ("YU12"), DRM_FORMAT_NV12 or DRM_FORMAT_XRGB8888; of surfaces, what was asked for
     std::uint32_t width = 0;  ///< buffer pixels, allocated (not cropped)
     std::uint32_t height = 0;
 

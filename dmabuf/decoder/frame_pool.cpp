@@ -41,12 +41,21 @@ Allocator FramePool::allocator_for(const ImageLayout &layout) const
     return wanted ? allocator_ : Allocator::kNone;
 }
 
+void FramePool::Slot::empty()
+{
+    memory = Mapping();
+    memfd.reset();
+    dmabuf.reset();
+    surface.reset();
+    key = {};
+    announced = false;
+    descriptors = 0;
+}
+
 /// Gives an unused slot memory of another shape, or its first. False: there is none.
 bool FramePool::fill(Slot &slot, const ImageLayout &layout, std::size_t size)
 {
-    slot.memory = Mapping(); // before the new, not to have both
-    slot.memfd.reset();
-    slot.dmabuf.reset();
+    slot.empty(); // before the new, not to have both
     const Allocator allocator = allocator_for(layout);
     auto memory = allocate_frame(allocator, device_.get(), kMemoryName, size);
     if (!memory && allocator != Allocator::kNone) {
@@ -61,7 +70,6 @@ bool FramePool::fill(Slot &slot, const ImageLayout &layout, std::size_t size)
     slot.dmabuf = std::move(memory->dmabuf);
     slot.descriptors = (slot.memfd.valid() ? 1u : 0u) + (slot.dmabuf.valid() ? 1u : 0u);
     slot.layout = layout;
-    slot.announced = false;
     return true;
 }
 
@@ -71,6 +79,7 @@ FramePool::Slot *FramePool::acquire(const ImageLayout &layout)
     const std::size_t size = whole_pages(layout.bytes) + whole_pages(1);
     std::unique_lock lock(mutex_);
     frame_bytes_ = size;
+    surfaces_ = false;
 
     // The lowest that fits and that no device reads any more, so that few are ever used; else memory of another shape, which is of
     // no use any more; else an empty one.
@@ -85,7 +94,7 @@ FramePool::Slot *FramePool::acquire(const ImageLayout &layout)
         if (chosen || !slot.free())
             continue;
         if (slot.memory.size() == 0 || slot.layout != layout) {
-            if (!best || (best->memory.size() == 0 && slot.memory.size() != 0))
+            if (!best || (best->size() == 0 && slot.size() != 0))
                 best = &slot;
         } else if (!slot.dmabuf.valid() || wait_until_unread(slot.dmabuf.get(), std::chrono::milliseconds(0))) {
             chosen = &slot;
@@ -120,6 +129,68 @@ void FramePool::codec_done(Slot &slot)
     slot.in_codec = false;
 }
 
+FramePool::Slot *FramePool::find_surface(const SurfaceKey &key)
+{
+    std::lock_guard lock(mutex_);
+    const auto found = std::find_if(slots_.begin(), slots_.end(), [&](const Slot &slot) {
+        return slot.surface && slot.key == key && !slot.in_viewer;
+    });
+    return found == slots_.end() ? nullptr : &*found;
+}
+
+FramePool::Slot *FramePool::bind_surface(const SurfaceKey &key, Image image)
+{
+    std::lock_guard lock(mutex_);
+    // The slot of a surface that is no more, else an empty one, else memory that was decoded into before, else another surface.
+    const auto rank = [&](const Slot &slot) {
+        return slot.size() == 0 ? (slot.known_size > 0 ? 0 : 1) : slot.surface ? 3 : 2;
+    };
+    Slot *best = nullptr;
+    std::size_t total = 0;
+    unsigned descriptors = 0;
+    for (Slot &slot : slots_) {
+        if (slot.free() && slot.surface && slot.key.generation != key.generation)
+            slot.empty(); // it is no more
+        total += slot.charge();
+        descriptors += slot.descriptor_charge();
+        if (slot.free() && (!best || rank(slot) < rank(*best)))
+            best = &slot;
+    }
+    const auto size = static_cast<std::size_t>(image.bytes());
+    const auto more = static_cast<unsigned>(image.objects().size());
+    if (!best || total - best->charge() + std::max(size, best->known_size) > ipc::kMaxFrameMemory
+        || descriptors - best->descriptor_charge() + std::max(more, best->known_descriptors) > ipc::kMaxDescriptors)
+        return nullptr;
+    best->empty();
+    best->descriptors = more;
+    best->surface = std::move(image);
+    best->key = key;
+    return best;
+}
+
+void FramePool::lend_surface(Slot &slot, std::shared_ptr<void> hold)
+{
+    std::lock_guard lock(mutex_);
+    slot.in_viewer = true;
+    slot.hold = std::move(hold);
+    surfaces_ = true;
+    ++held_;
+}
+
+/// Those that the viewer has given back and no device reads any more.
+void FramePool::drop_unread_surfaces()
+{
+    for (Slot &slot : slots_) {
+        if (!slot.hold || slot.in_viewer)
+            continue;
+        const auto &objects = slot.surface->objects();
+        if (std::all_of(objects.begin(), objects.end(), [](const UniqueFd &object) {
+                return wait_until_unread(object.get(), std::chrono::milliseconds(0));
+            }))
+            slot.hold.reset();
+    }
+}
+
 bool FramePool::lend(Slot &slot)
 {
     std::lock_guard lock(mutex_);
@@ -135,7 +206,7 @@ std::optional<FramePool::Announcement> FramePool::announce(Slot &slot)
     std::lock_guard lock(mutex_);
     if (std::exchange(slot.announced, true))
         return std::nullopt;
-    slot.known_size = slot.memory.size();
+    slot.known_size = slot.size();
     slot.known_descriptors = slot.descriptors;
     return Announcement{std::move(slot.memfd), slot.dmabuf.get()};
 }
@@ -149,6 +220,7 @@ void FramePool::viewer_done(std::uint64_t slots)
         slot.in_viewer = false;
         --held_;
     }
+    drop_unread_surfaces();
 }
 
 FramePool::Slot *FramePool::find(const void *address)
@@ -160,7 +232,7 @@ FramePool::Slot *FramePool::find(const void *address)
 bool FramePool::viewer_has_enough()
 {
     std::lock_guard lock(mutex_);
-    return held_ >= ipc::max_held(frame_bytes_);
+    return held_ >= (surfaces_ ? kSurfacesHeld : ipc::max_held(frame_bytes_));
 }
 
 } // namespace spice_overlay

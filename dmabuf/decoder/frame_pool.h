@@ -3,12 +3,15 @@
 
 #include "dmabuf/allocator.h"
 #include "dmabuf/formats.h"
+#include "dmabuf/image.h"
 #include "dmabuf/memfd.h"
 #include "ipc.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <vector>
@@ -18,8 +21,20 @@ namespace spice_overlay {
 /// The decoder's frames in memory that the viewer can hand to a compositor. A slot is free again when both have let go
 /// of it: the codec (which goes on referring to pictures that are on show) and the viewer. Any thread: FFmpeg allocates
 /// and frees from its own.
+///
+/// A slot may also stand for a surface, memory that a device decodes into: the pool knows it by its key, and holds it back from the
+/// device while the viewer has it.
 class FramePool {
 public:
+    /// Names a surface; `generation` grows when the device's surfaces are made anew.
+    struct SurfaceKey {
+        std::uint64_t generation = 0;
+        std::uint64_t surface = 0;
+        bool operator==(const SurfaceKey &) const = default;
+    };
+    /// The least that a device's decoder is to have beyond what it needs itself, and what the viewer gets of it.
+    static constexpr std::size_t kSurfacesHeld = 8;
+
     /// `layout` and `memory` belong to whoever holds the slot; the rest is the pool's.
     struct Slot {
         FramePool *pool = nullptr;
@@ -28,6 +43,7 @@ public:
         Mapping memory;
         UniqueFd memfd;  ///< until the viewer has been told of this memory
         UniqueFd dmabuf; ///< of this memory, for its fences; invalid: it is none
+        std::optional<Image> surface; ///< instead of the memory
 
     private:
         friend class FramePool;
@@ -37,12 +53,16 @@ public:
         std::size_t known_size = 0; ///< bytes of the memory that the viewer knows for this slot
         unsigned descriptors = 0;   ///< of the memory, as the viewer is told of it
         unsigned known_descriptors = 0; ///< of the memory that the viewer knows for this slot
-        [[nodiscard]] bool free() const { return !in_codec && !in_viewer; }
-        [[nodiscard]] std::size_t charge() const { return memory.size() > known_size ? memory.size() : known_size; }
+        SurfaceKey key;
+        std::shared_ptr<void> hold; ///< keeps the surface as it is
+        [[nodiscard]] bool free() const { return !in_codec && !in_viewer && !hold; }
+        [[nodiscard]] std::size_t size() const { return surface ? std::size_t(surface->bytes()) : memory.size(); }
+        [[nodiscard]] std::size_t charge() const { return std::max(size(), known_size); }
         [[nodiscard]] unsigned descriptor_charge() const
         {
             return descriptors > known_descriptors ? descriptors : known_descriptors;
         }
+        void empty();
     };
 
     FramePool();
@@ -54,6 +74,13 @@ public:
     /// reached.
     [[nodiscard]] Slot *acquire(const ImageLayout &layout);
     void codec_done(Slot &slot);
+
+    /// A slot of this surface that the viewer does not hold; null: it has none yet.
+    [[nodiscard]] Slot *find_surface(const SurfaceKey &key);
+    /// Makes a slot for a surface; null when all are in use or the memory's limit is reached.
+    [[nodiscard]] Slot *bind_surface(const SurfaceKey &key, Image image);
+    /// Lends the slot of a surface to the viewer; `hold` is dropped when the viewer and every device are through with it.
+    void lend_surface(Slot &slot, std::shared_ptr<void> hold);
 
     /// Marks the slot as held by the viewer; false when it is already.
     [[nodiscard]] bool lend(Slot &slot);
@@ -74,11 +101,13 @@ public:
 private:
     [[nodiscard]] bool fill(Slot &slot, const ImageLayout &layout, std::size_t size);
     [[nodiscard]] Allocator allocator_for(const ImageLayout &layout) const;
+    void drop_unread_surfaces();
 
     std::mutex mutex_;
     std::array<Slot, ipc::kMaxSlots> slots_;
     std::size_t held_ = 0;
     std::size_t frame_bytes_ = 1; ///< of the newest layout
+    bool surfaces_ = false;       ///< the newest frame is a surface
     Allocator allocator_ = Allocator::kNone;
     UniqueFd device_;
     std::vector<std::uint32_t> dmabuf_fourccs_;

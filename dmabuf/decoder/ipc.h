@@ -13,9 +13,9 @@
 /// What the viewer and its decoder process say to each other.
 ///
 /// The decoder is started with one end of a SOCK_SEQPACKET socketpair as descriptor 3 and the memory of access units, a
-/// sealed memfd of kUnitsSize bytes, as descriptor 4; where Open names an allocator with a device, that is descriptor 5: the
-/// decoder opens none itself. Every packet of the socket is one message of exactly its struct's
-/// size (Open: plus extradata), in host byte order: both ends come from one build, and a version that differs ends the
+/// sealed memfd of kUnitsSize bytes, as descriptor 4; where Open names an allocator with a device, that is descriptor 5, and the
+/// render node of a GPU that may decode is descriptor 6: the decoder opens none itself. Every packet of the socket is one message of exactly its struct's
+/// size (Open: plus surface formats and extradata), in host byte order: both ends come from one build, and a version that differs ends the
 /// conversation. The viewer begins with Open. The decoder says nothing to it but Log, and Failed when it cannot serve it, and
 /// exits after Failed.
 namespace spice_overlay::ipc {
@@ -24,6 +24,7 @@ inline constexpr std::uint16_t kVersion = 3;
 inline constexpr int kSocketFd = 3;
 inline constexpr int kUnitsFd = 4;
 inline constexpr int kDeviceFd = 5;
+inline constexpr int kRenderNodeFd = 6;
 
 /// Three of the largest access units: with one in use at any place, another fits before or behind it. Pages that are
 /// not in use for long cost nothing.
@@ -53,6 +54,22 @@ constexpr std::size_t max_held(std::size_t bytes)
     return std::max(max_frames(bytes) / 3, kLeastHeld);
 }
 
+inline constexpr std::size_t kMaxSurfaceFormats = 512;
+
+/// What GPUs decode into and who may pick them.
+struct SurfaceFormat {
+    std::uint32_t fourcc = 0;
+    std::uint32_t reserved = 0;
+    std::uint64_t modifier = 0;
+};
+
+/// Whether a GPU may decode.
+enum class HardwareUse : std::uint32_t {
+    kNever = 0,
+    kAutomatic = 1, ///< where it proves itself
+    kAlways = 2,    ///< without proof, and in spite of what is known of its driver
+};
+
 enum class Kind : std::uint16_t {
     // viewer to decoder
     kOpen = 1,
@@ -64,6 +81,7 @@ enum class Kind : std::uint16_t {
     kConsumed = 0x83,
     kFailed = 0x84,
     kLog = 0x85,
+    kPath = 0x86,
 };
 
 struct Head {
@@ -72,7 +90,7 @@ struct Head {
     std::uint32_t size = 0; ///< of the whole message, bytes
 };
 
-/// First message. `extradata_size` bytes follow the struct.
+/// First message. `surface_formats` SurfaceFormats follow the struct, then `extradata_size` bytes.
 struct Open {
     Head head{kVersion, Kind::kOpen, 0};
     std::uint16_t codec = 0; ///< wire::Codec
@@ -92,6 +110,8 @@ struct Open {
     std::uint32_t extradata_size = 0;
     std::uint32_t told_colours = 0; ///< YuvColourSet
     std::uint32_t reserved = 0;
+    std::uint32_t hardware = 0; ///< HardwareUse
+    std::uint32_t surface_formats = 0;
 };
 
 /// In a notice: no unit follows for now, bring out the pictures that wait for later ones.
@@ -144,6 +164,15 @@ struct Consumed {
     std::uint32_t reserved = 0;
 };
 
+/// By what pictures are decoded from here on.
+struct Path {
+    Head head{kVersion, Kind::kPath, sizeof(Path)};
+    std::uint32_t hardware = 0; ///< 1: by a GPU, 0: by the processor
+    std::uint32_t reserved = 0;
+    char name[80] = {}; ///< NUL-terminated, for people
+    char why[152] = {}; ///< why not by something better
+};
+
 /// The decoder's last word.
 struct Failed {
     Head head{kVersion, Kind::kFailed, sizeof(Failed)};
@@ -159,12 +188,13 @@ struct Log {
 };
 inline constexpr unsigned kMaxLogLines = 24; ///< of one process
 
-inline constexpr std::size_t kMaxReply = sizeof(Failed);
-inline constexpr std::size_t kMaxRequest = sizeof(Open) + wire::kMaxExtradata;
+inline constexpr std::size_t kMaxReply = std::max(sizeof(Failed), sizeof(Path));
+inline constexpr std::size_t kMaxRequest =
+    sizeof(Open) + kMaxSurfaceFormats * sizeof(SurfaceFormat) + wire::kMaxExtradata;
 
 // No padding: what is sent is what was written, and nothing of the sender's memory beside it.
 template <typename... Messages>
 inline constexpr bool kHavePadding = !(std::has_unique_object_representations_v<Messages> && ...);
-static_assert(!kHavePadding<Open, Control, Buffer, Frame, Consumed, Failed, Log>);
+static_assert(!kHavePadding<Open, SurfaceFormat, Control, Buffer, Frame, Consumed, Failed, Path, Log>);
 
 } // namespace spice_overlay::ipc

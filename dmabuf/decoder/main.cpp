@@ -87,7 +87,7 @@ int main(int argc, char **argv)
     }
     // The socket tells us too when the viewer is gone, but not in the middle of a picture.
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    ::close_range(spice_overlay::ipc::kDeviceFd + 1, ~0U, 0);
+    ::close_range(spice_overlay::ipc::kRenderNodeFd + 1, ~0U, 0);
     // One arena: when others shrink, or grow many, glibc reads /proc and asks for processors, which the sandbox denies.
     ::mallopt(M_ARENA_MAX, 1);
     av_log_set_level(AV_LOG_ERROR);

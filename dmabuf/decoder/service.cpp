@@ -12,8 +12,10 @@ extern "C" {
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 namespace spice_overlay {
@@ -36,7 +38,11 @@ wire::Rect cropped(const AVFrame &frame)
 } // namespace
 
 Service::Service(bool sandboxed)
-    : sandboxed_(sandboxed), socket_(ipc::kSocketFd), units_fd_(ipc::kUnitsFd), device_(ipc::kDeviceFd)
+    : sandboxed_(sandboxed),
+      socket_(ipc::kSocketFd),
+      units_fd_(ipc::kUnitsFd),
+      device_(ipc::kDeviceFd),
+      render_node_(ipc::kRenderNodeFd)
 {
 }
 
@@ -68,8 +74,10 @@ std::optional<Failure> Service::open()
     std::memcpy(&open_, bytes.data(), sizeof open_);
     if (open_.head.version != ipc::kVersion || open_.head.kind != ipc::Kind::kOpen)
         return Failure{wire::Reason::kDecoderFailed, "viewer and decoder are of different versions"};
-    if (open_.head.size != static_cast<std::size_t>(size)
-        || open_.extradata_size != static_cast<std::size_t>(size) - sizeof open_
+    const std::size_t formats_size = std::size_t{open_.surface_formats} * sizeof(ipc::SurfaceFormat);
+    if (open_.head.size != static_cast<std::size_t>(size) || open_.surface_formats > ipc::kMaxSurfaceFormats
+        || open_.hardware > static_cast<std::uint32_t>(ipc::HardwareUse::kAlways)
+        || formats_size + open_.extradata_size != static_cast<std::size_t>(size) - sizeof open_
         || open_.fourcc_count > std::size(open_.fourccs) || open_.threads == 0 || open_.threads > 64
         || open_.allocator > static_cast<std::uint16_t>(Allocator::kStandIn))
         return Failure{wire::Reason::kBadParameters, "the decoder was told nonsense"};
@@ -87,28 +95,40 @@ std::optional<Failure> Service::open()
             dmabuf_fourccs.push_back(open_.fourccs[i]);
     pool_.make_dmabufs(allocator, std::move(device_), std::move(dmabuf_fourccs));
 
-    codec_.emplace(open_, pool_);
-    return start_codec({bytes.data() + sizeof open_, open_.extradata_size});
+    std::vector<ipc::SurfaceFormat> formats(open_.surface_formats);
+    std::memcpy(formats.data(), bytes.data() + sizeof open_, formats_size);
+    std::vector<FormatSet::Entry> accepted;
+    for (const ipc::SurfaceFormat &format : formats)
+        accepted.emplace_back(format.fourcc, format.modifier);
+    ladder_.emplace(open_, std::move(accepted), std::move(render_node_), pool_,
+                    Ladder::Listener{[this](const Ladder::Path &path) { send_path(path); },
+                                     [this](AVFrame &frame, FramePool::Slot *surface) { show(frame, surface); },
+                                     [this] {
+                                         send_failed({wire::Reason::kDecoderFailed, "the GPU's driver hangs"});
+                                         std::_Exit(1);
+                                     }});
+    return start_codec({bytes.data() + sizeof open_ + formats_size, open_.extradata_size});
 }
 
 /// Between the sandbox's two steps: FFmpeg's threads inherit the first, and nothing of the stream is decoded before the
-/// second.
+/// second. A device's driver is loaded before both.
 std::optional<Failure> Service::start_codec(std::span<const std::uint8_t> extradata)
 {
+    ladder_->open_device();
     if (!sandboxed_) {
         log_line("runs WITHOUT A SANDBOX (--no-sandbox): whoever takes it over has this account");
-        return codec_->start(extradata);
+        return ladder_->start(extradata);
     }
     auto layers = give_up_rights();
     if (!layers)
         return Failure{wire::Reason::kNoResources, layers.error().message};
-    if (auto failure = codec_->start(extradata))
+    if (auto failure = ladder_->start(extradata))
         return failure;
     if (!kSanitized) {
         log_to_viewer();
         ::dup2(STDIN_FILENO, STDERR_FILENO);
     }
-    layers->push_back(enter_sandbox(SandboxKind::kSoftware));
+    layers->push_back(enter_sandbox(ladder_->has_device() ? SandboxKind::kDevice : SandboxKind::kSoftware));
     for (const SandboxLayer &layer : *layers)
         if (!layer.holds)
             log_line("the sandbox lacks a layer, " + layer.name + ": " + layer.detail);
@@ -139,7 +159,7 @@ bool Service::receive(bool wait)
         pool_.viewer_done(control.released);
         if (control.epoch > epoch_) {
             epoch_ = control.epoch;
-            codec_->flush();
+            ladder_->flush();
         }
         if (!unit) {
             if ((control.flags & ipc::kDrain) != 0)
@@ -168,39 +188,38 @@ std::optional<Failure> Service::decode_next()
     const Unit unit = units_.front();
     units_.pop_front();
     clock_ = monotonic_now();
-    const auto sink = [this](AVFrame &frame) { show(frame); };
     if (unit.size == 0) {
-        codec_->drain(sink);
+        ladder_->drain();
         return failure_;
     }
     ++consumed_;
     last_pts_ = unit.pts;
-    auto failure = codec_->decode({{memory_.data() + unit.offset, unit.size}, unit.pts, unit.key}, sink);
+    auto failure = ladder_->decode({{memory_.data() + unit.offset, unit.size}, unit.pts, unit.key});
     return failure ? failure : failure_;
 }
 
 // ---- pictures
 
-void Service::show(AVFrame &frame)
+void Service::show(AVFrame &frame, FramePool::Slot *surface)
 {
     if (failure_)
         return;
     wire::Rect crop = cropped(frame);
-    FramePool::Slot *slot = place(frame, crop);
+    FramePool::Slot *slot = surface ? surface : place(frame, crop);
     if (!slot)
         return;
-    if (slot->layout.plane_count > 1 && !codec_->keeps_more_than_the_picture(frame))
+    if (!surface && slot->layout.plane_count > 1 && !ladder_->software().keeps_more_than_the_picture(frame))
         extend_edges(slot->layout, {slot->memory.data(), slot->memory.size()}, static_cast<std::uint32_t>(frame.width),
                      static_cast<std::uint32_t>(frame.height));
     const std::int64_t pts = frame.pts != AV_NOPTS_VALUE ? frame.pts : last_pts_;
-    const bool converted = slot->layout.fourcc == kFourccXrgb8888;
-    send_frame(*slot, crop, pts, converted ? YuvColour::kUnsaid : codec_->rule().to_be_told(frame));
+    const bool converted = !surface && slot->layout.fourcc == kFourccXrgb8888;
+    send_frame(*slot, crop, pts, converted ? YuvColour::kUnsaid : ladder_->software().rule().to_be_told(frame));
 }
 
 /// Finds or makes the slot that holds the picture and lends it to the viewer. Null: the picture is left out.
 FramePool::Slot *Service::place(AVFrame &frame, wire::Rect &crop)
 {
-    const std::uint32_t fourcc = codec_->rule().fourcc(frame);
+    const std::uint32_t fourcc = ladder_->software().rule().fourcc(frame);
     if (fourcc != 0) {
         FramePool::Slot *own = frame.buf[0] ? pool_.find(av_buffer_get_opaque(frame.buf[0])) : nullptr;
         if (own && pool_.lend(*own))
@@ -218,7 +237,7 @@ FramePool::Slot *Service::place(AVFrame &frame, wire::Rect &crop)
 
 FramePool::Slot *Service::copy(const AVFrame &frame, std::uint32_t fourcc)
 {
-    const auto layout = codec_->layout(fourcc, frame.width, frame.height);
+    const auto layout = ladder_->software().layout(fourcc, frame.width, frame.height);
     FramePool::Slot *slot = layout ? pool_.acquire(*layout) : nullptr;
     if (!slot)
         return nullptr;
@@ -275,13 +294,27 @@ void Service::send_buffer(const FramePool::Slot &slot, const FramePool::Announce
 {
     ipc::Buffer buffer;
     buffer.slot = slot.index;
+    std::vector<int> fds;
+    if (slot.surface) {
+        const ImageDescription &image = slot.surface->description();
+        buffer.fourcc = image.fourcc;
+        buffer.width = image.width;
+        buffer.height = image.height;
+        buffer.modifier = image.modifier;
+        buffer.plane_count = image.plane_count;
+        std::copy(image.planes.begin(), image.planes.end(), buffer.planes);
+        for (const UniqueFd &object : slot.surface->objects())
+            fds.push_back(object.get());
+        buffer.dmabufs = static_cast<std::uint32_t>(fds.size());
+        send(buffer, fds);
+        return;
+    }
     buffer.fourcc = slot.layout.fourcc;
     buffer.width = slot.layout.width;
     buffer.height = slot.layout.height;
     buffer.plane_count = slot.layout.plane_count;
     for (unsigned i = 0; i < slot.layout.plane_count; ++i)
         buffer.planes[i] = {0, slot.layout.planes[i].offset, slot.layout.planes[i].stride};
-    std::vector<int> fds;
     if (announcement.memfd.valid()) {
         buffer.size = slot.memory.size();
         fds.push_back(announcement.memfd.get());
@@ -302,6 +335,15 @@ void Service::send_consumed()
     send(message);
 }
 
+void Service::send_path(const Ladder::Path &path)
+{
+    ipc::Path message;
+    message.hardware = path.hardware ? 1 : 0;
+    std::snprintf(message.name, sizeof message.name, "%s", path.name.c_str());
+    std::snprintf(message.why, sizeof message.why, "%s", path.why.c_str());
+    send(message);
+}
+
 int Service::send_failed(const Failure &failure)
 {
     ipc::Failed message;
@@ -318,7 +360,7 @@ void Service::send(const T &message, std::span<const int> fds)
     msghdr header{};
     header.msg_iov = &vector;
     header.msg_iovlen = 1;
-    alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(2 * sizeof(int))> ancillary{};
+    alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(kMaxPlanes * sizeof(int))> ancillary{};
     if (!fds.empty()) {
         header.msg_control = ancillary.data();
         header.msg_controllen = CMSG_SPACE(fds.size_bytes());

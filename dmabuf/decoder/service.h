@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include "codec.h"
 #include "convert.h"
 #include "frame_pool.h"
 #include "ipc.h"
+#include "ladder.h"
 
 #include <deque>
 #include <optional>
@@ -16,7 +16,7 @@ namespace spice_overlay {
 /// but the viewer.
 class Service {
 public:
-    /// Takes over kSocketFd, kUnitsFd and, if it is there, kDeviceFd.
+    /// Takes over kSocketFd, kUnitsFd and, if they are there, kDeviceFd and kRenderNodeFd.
     explicit Service(bool sandboxed);
 
     /// Serves until the viewer hangs up or the stream cannot go on. Returns the exit status.
@@ -37,13 +37,14 @@ private:
     [[nodiscard]] std::optional<Failure> decode_next();
     void drop_stale_units();
 
-    void show(AVFrame &frame);
+    void show(AVFrame &frame, FramePool::Slot *surface);
     [[nodiscard]] FramePool::Slot *place(AVFrame &frame, wire::Rect &crop);
     [[nodiscard]] FramePool::Slot *copy(const AVFrame &frame, std::uint32_t fourcc);
     [[nodiscard]] FramePool::Slot *convert(AVFrame &frame, wire::Rect &crop);
 
     void send_frame(FramePool::Slot &slot, const wire::Rect &crop, std::int64_t pts, YuvColour colour);
     void send_consumed();
+    void send_path(const Ladder::Path &path);
     int send_failed(const Failure &failure);
     template <typename T>
     void send(const T &message, std::span<const int> fds = {});
@@ -53,11 +54,12 @@ private:
     UniqueFd socket_;
     UniqueFd units_fd_;
     UniqueFd device_;
+    UniqueFd render_node_;
     Mapping memory_;
     FramePool pool_;
     RgbConverter converter_;
     ipc::Open open_;
-    std::optional<VideoCodec> codec_; ///< after the pool, which its threads use
+    std::optional<Ladder> ladder_;    ///< after the pool, which its threads use
     std::deque<Unit> units_;          ///< not decoded yet
     std::uint32_t epoch_ = 0;
     std::uint32_t consumed_ = 0; ///< units that the viewer has not been told of

@@ -53,11 +53,12 @@ Result<FrameBuffer> SlotTable::buffer(const ipc::Buffer &message, std::vector<Un
         return Error{"new memory for a slot that is still on show"};
     if (slot.size != 0 && !slot.used)
         return Error{"new memory for a slot that was never used"};
-    if (std::find(offered_.begin(), offered_.end(), message.fourcc) == offered_.end())
+    const bool surface = message.size == 0 && surfaces_.contains(message.fourcc, message.modifier);
+    if (!surface && std::find(offered_.begin(), offered_.end(), message.fourcc) == offered_.end())
         return Error{"buffer of a format that was not offered"};
-    if (message.dmabufs > 0 && allocator_ == Allocator::kNone)
+    if (!surface && message.dmabufs > 0 && allocator_ == Allocator::kNone)
         return Error{"dmabuf that was not asked for"};
-    if (message.dmabufs > 0 && message.modifier != kModifierLinear) // what allocators in main memory make
+    if (!surface && message.dmabufs > 0 && message.modifier != kModifierLinear) // what allocators in main memory make
         return Error{"dmabuf of a modifier that was not asked for"};
     const std::size_t came = fds.size();
     const std::size_t descriptors = descriptors_ - slot.descriptors + came;

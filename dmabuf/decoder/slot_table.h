@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include "dmabuf/allocator.h"
+#include "dmabuf/format_set.h"
 #include "frame_buffer.h"
 #include "ipc.h"
 #include "portclient/base/result.h"
@@ -14,9 +16,9 @@ namespace spice_overlay {
 /// compromised. A refused message changes nothing. No input or output.
 class SlotTable {
 public:
-    /// `offered` are fourccs; `allocator` is what the decoder was told to make dmabufs by.
-    SlotTable(std::vector<std::uint32_t> offered, Allocator allocator)
-        : offered_(std::move(offered)), allocator_(allocator)
+    /// `offered` are fourccs; `allocator` is what the decoder was told to make dmabufs by; `surfaces` are what a device may decode into.
+    SlotTable(std::vector<std::uint32_t> offered, Allocator allocator, FormatSet surfaces)
+        : offered_(std::move(offered)), allocator_(allocator), surfaces_(std::move(surfaces))
     {
     }
 
@@ -44,6 +46,7 @@ private:
 
     std::vector<std::uint32_t> offered_;
     Allocator allocator_;
+    FormatSet surfaces_;
     std::array<Slot, ipc::kMaxSlots> slots_;
     std::size_t total_ = 0; ///< bytes of all slots
     std::size_t descriptors_ = 0;

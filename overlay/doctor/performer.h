@@ -36,7 +36,6 @@ private:
 
     void buffer(FrameBuffer buffer) override;
     void frame(const DecodedFrame &frame) override;
-    void path(bool, const std::string &, const std::string &) {} // of DecoderProcess::Listener, once that has it
     void consumed(std::uint32_t) override {}
     void failed(wire::Reason reason, const std::string &why) override;
 

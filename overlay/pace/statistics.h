@@ -67,6 +67,8 @@ struct Statistics {
         std::uint64_t hw_completion = 0;
         std::uint64_t zero_copy = 0;
     } presentation;
+    std::string decoder;          ///< what the newest stream is decoded by, "VA-API (...)" or "software"
+    std::string why_not_hardware; ///< where it is software, for people
     DurationHistogram receipt_to_commit;
     DurationHistogram receipt_to_presentation; ///< of a sample
     DurationHistogram decode;

@@ -413,11 +413,17 @@ GtkWidget *spice_overlay_display_new(SpiceSession *session, const SpiceOverlayDi
         g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT, dmabufs.error().message.c_str());
         return nullptr;
     }
+    auto hardware = hardware_settings_from(g_getenv("SPICE_OVERLAY_HARDWARE"), g_getenv("SPICE_OVERLAY_RENDER_NODE"));
+    if (!hardware) {
+        g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT, hardware.error().message.c_str());
+        return nullptr;
+    }
     auto connection = WaylandConnection::connect(gdk_wayland_display_get_wl_display(gdk_display), *dmabufs);
     if (!connection) {
         g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED, connection.error().message.c_str());
         return nullptr;
     }
+    (*connection)->transport().set_hardware(std::move(*hardware));
     std::vector<wire::CodecCapability> codecs;
     if (*port_name_of(*options)) {
         auto capabilities = decoder_capabilities(options->decoder_program);

@@ -102,10 +102,12 @@ std::vector<StreamFacts> Redirection::streams() const
         StreamFacts facts{id, open.codec, open.coded_width, open.coded_height, stream->frames(), screen_.placement(id), {}, {}, {}, {}};
         if (const VideoFramePtr frame = screen_.newest(id)) {
             facts.transport = frame->buffer->transport();
-            facts.rung = rung_of(*frame->buffer);
+            facts.rung = stream->by_hardware() ? "gpu" : rung_of(*frame->buffer);
             facts.copies = cpu_copies(*frame);
+            if (!stream->by_hardware())
+                facts.passed_over.emplace_back("gpu", stream->why_not_hardware());
             for (const Rung &rung : rungs) {
-                if (rung.name == facts.rung)
+                if (stream->by_hardware() || rung.name == facts.rung)
                     break;
                 facts.passed_over.emplace_back(rung.name, rung.why_not.empty() ? kWrongColours : rung.why_not);
             }

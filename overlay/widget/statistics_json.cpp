@@ -77,6 +77,9 @@ std::string to_json(const Statistics &s, std::span<const StreamFacts> streams, d
     member("transport", quoted(s.transport));
     if (!s.why_not_dmabuf.empty())
         member("why_not_dmabuf", quoted(s.why_not_dmabuf));
+    member("decoder", quoted(s.decoder));
+    if (!s.why_not_hardware.empty())
+        member("why_not_hardware", quoted(s.why_not_hardware));
     std::string placements;
     auto placement = [&placements](const char *name, std::uint64_t times) {
         if (times)

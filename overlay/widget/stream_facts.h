@@ -21,7 +21,7 @@ struct StreamFacts {
     std::uint64_t frames = 0; ///< decoded
     Placement placement = Placement::kHidden;
     std::string transport; ///< of the newest frame, "wl_shm/YU12"; empty: there is none yet
-    std::string rung;      ///< Rung::name
+    std::string rung;      ///< Rung::name, or "gpu", which decodes
     std::vector<std::pair<std::string, std::string>> passed_over; ///< better rungs, and why
     CpuCopies copies;                                             ///< of a frame
 };

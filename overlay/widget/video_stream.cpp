@@ -38,6 +38,13 @@ Status VideoStream::start()
     config.dmabuf_fourccs = std::move(offer.dmabuf_fourccs);
     config.allocator = offer.allocator;
     config.device = offer.device;
+    Transport::Hardware hardware = setup_.connection->transport().hardware(open_.codec);
+    config.hardware = hardware.use;
+    config.render_node = hardware.render_node;
+    config.surfaces = std::move(hardware.surfaces);
+    by_hardware_ = hardware.use != ipc::HardwareUse::kNever; // until it says otherwise
+    setup_.statistics->decoder = "software";
+    setup_.statistics->why_not_hardware = why_not_hardware_ = hardware.why_not;
     auto decoder = DecoderProcess::start(config, *this);
     if (!decoder)
         return decoder.error();
@@ -81,12 +88,13 @@ void VideoStream::buffer(FrameBuffer buffer)
 {
     const std::uint32_t slot = buffer.slot;
     const std::uint32_t fourcc = buffer.fourcc;
+    const std::uint64_t modifier = buffer.image ? buffer.image->modifier() : kModifierLinear;
     auto made = VideoBuffer::create(*setup_.connection, std::move(buffer),
                                     [this, slot](bool refused) { settled(slot, refused); });
     if (!made) {
         g_warning("stream %u: %s", id(), made.error().message.c_str());
         buffers_.erase(slot);
-        setup_.connection->transport().refuse(fourcc);
+        setup_.connection->transport().refuse(fourcc, modifier);
         start_anew();
         return;
     }
@@ -168,6 +176,15 @@ void VideoStream::enqueue(VideoFramePtr frame)
     owner_.frames_decoded(id(), decode_ns);
 }
 
+void VideoStream::path(bool hardware, const std::string &name, const std::string &why)
+{
+    by_hardware_ = hardware;
+    setup_.statistics->decoder = name;
+    setup_.statistics->why_not_hardware = why_not_hardware_ = why;
+    if (!hardware)
+        g_message("stream %u is decoded in software: %s", id(), why.c_str());
+}
+
 void VideoStream::consumed(std::uint32_t units)
 {
     units = std::min(units, outstanding_);
@@ -181,6 +198,8 @@ void VideoStream::failed(wire::Reason reason, const std::string &why)
     g_warning("stream %u: the decoder failed: %s", id(), why.c_str());
     watch_.reset();
     consumed(outstanding_);
+    if (by_hardware_ && reason == wire::Reason::kDecoderFailed)
+        setup_.connection->transport().refuse_hardware(open_.codec, why);
     std::int64_t now = monotonic_now();
     while (!deaths_.empty() && now - deaths_.front() > kMinute)
         deaths_.pop_front();

@@ -50,11 +50,14 @@ public:
     [[nodiscard]] std::uint16_t rotation() const { return open_.rotation; }
     [[nodiscard]] const wire::StreamOpen &description() const { return open_; }
     [[nodiscard]] std::uint64_t frames() const { return frames_; } ///< decoded
+    [[nodiscard]] bool by_hardware() const { return by_hardware_; } ///< decoded by a GPU
+    [[nodiscard]] const std::string &why_not_hardware() const { return why_not_hardware_; }
     [[nodiscard]] int decoder_pid() const { return decoder_ ? decoder_->pid() : -1; }
 
 private:
     void buffer(FrameBuffer buffer) override;
     void frame(const DecodedFrame &frame) override;
+    void path(bool hardware, const std::string &name, const std::string &why) override;
     void consumed(std::uint32_t units) override;
     void failed(wire::Reason reason, const std::string &why) override;
     void attend();
@@ -77,6 +80,8 @@ private:
         waiting_; ///< for the compositor's word on their memory; as many as the decoder lets go at most
     FrameQueue<VideoFramePtr> queue_;
     std::deque<std::pair<std::int64_t, std::int64_t>> received_; ///< pts and time of receipt of units in the decoder
+    std::string why_not_hardware_;
+    bool by_hardware_ = false;      ///< a GPU decodes, or is being tried
     std::uint32_t outstanding_ = 0; ///< units in the decoder's ring
     std::uint32_t epoch_ = 0;
     std::uint64_t frames_ = 0;

@@ -4,6 +4,8 @@
 #include "dmabuf/formats.h"
 #include "dmabuf/memfd.h"
 
+#include <array>
+
 #include <poll.h>
 
 namespace spice_overlay {
@@ -17,6 +19,44 @@ void copy_plane(std::vector<std::uint8_t> &out, const std::uint8_t *plane, std::
         const std::uint8_t *start = plane + std::size_t{stride} * (y + line) + x;
         out.insert(out.end(), start, start + bytes);
     }
+}
+
+/// The picture in a surface, NV12 or P010, as planes in the order and the bits that FFmpeg has for software.
+std::vector<std::uint8_t> planar(const Image &image, const wire::Rect &crop)
+{
+    std::array<Mapping, 2> memory;
+    for (unsigned i = 0; i < 2; ++i) {
+        auto size = dmabuf_size(image.plane(i).fd, Image::Backing::kStandIn);
+        auto mapping = Mapping::map(image.plane(i).fd, static_cast<std::size_t>(*size), Mapping::Access::kRead);
+        if (!mapping)
+            return {};
+        memory[i] = std::move(*mapping);
+    }
+    const bool deep = image.fourcc() == kFourccP010;
+    std::vector<std::uint8_t> out;
+    const auto copy = [&](unsigned plane, std::uint32_t first, std::uint32_t step, std::uint32_t x, std::uint32_t y,
+                          std::uint32_t width, std::uint32_t height) {
+        const Image::Plane where = image.plane(plane);
+        for (std::uint32_t line = y; line < y + height; ++line) {
+            const std::uint8_t *start = memory[plane].data() + where.offset + std::size_t{where.stride} * line;
+            for (std::uint32_t i = 0; i < width; ++i) {
+                const std::size_t at = std::size_t{x + i} * step + first;
+                if (!deep) {
+                    out.push_back(start[at]);
+                    continue;
+                }
+                const unsigned sample = (start[2 * at] | start[2 * at + 1] << 8) >> 6;
+                out.push_back(static_cast<std::uint8_t>(sample));
+                out.push_back(static_cast<std::uint8_t>(sample >> 8));
+            }
+        }
+    };
+    const auto x = static_cast<std::uint32_t>(crop.x);
+    const auto y = static_cast<std::uint32_t>(crop.y);
+    copy(0, 0, 1, x, y, crop.width, crop.height);
+    for (const std::uint32_t first : {0u, 1u})
+        copy(1, first, 2, x / 2, y / 2, (crop.width + 1) / 2, (crop.height + 1) / 2);
+    return out;
 }
 
 } // namespace
@@ -106,7 +146,11 @@ void Driver::frame(const DecodedFrame &frame)
 {
     const FrameBuffer &buffer = buffers_.at(frame.slot);
     Picture picture{frame, buffer.fourcc, buffer.width, buffer.height, {}};
-    if (keep_pixels) {
+    if (keep_pixels && buffer.image) {
+        if (!buffer.fd.valid())
+            picture.pixels = planar(*buffer.image, frame.crop);
+    }
+    if (keep_pixels && buffer.fd.valid()) {
         auto memory = Mapping::map(buffer.fd.get(), buffer.size, Mapping::Access::kRead);
         if (!memory)
             return;
@@ -129,6 +173,11 @@ void Driver::frame(const DecodedFrame &frame)
         held.push_back(frame.slot);
     else
         decoder->release(frame.slot);
+}
+
+void Driver::path(bool hardware, const std::string &name, const std::string &path_why)
+{
+    paths.push_back({hardware, name, path_why});
 }
 
 void Driver::consumed(std::uint32_t units)

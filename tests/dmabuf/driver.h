@@ -24,7 +24,8 @@ public:
         std::uint32_t fourcc = 0;
         std::uint32_t buffer_width = 0;
         std::uint32_t buffer_height = 0;
-        std::vector<std::uint8_t> pixels; ///< cropped: Y, U and V planes, or B, G, R, X
+        std::vector<std::uint8_t>
+            pixels; ///< cropped: Y, U and V planes (16-bit samples from P010, as they are in 10 bits), or B, G, R, X
     };
 
     static constexpr std::chrono::seconds kDeadline{30};
@@ -60,6 +61,12 @@ public:
     std::set<std::uint32_t> slots;
     std::size_t units_sent = 0;
     std::size_t units_consumed = 0;
+    struct Path {
+        bool hardware = false;
+        std::string name;
+        std::string why;
+    };
+    std::vector<Path> paths;
     unsigned failures = 0;
     wire::Reason reason = wire::Reason::kNone;
     std::string why;
@@ -67,6 +74,7 @@ public:
 private:
     void buffer(FrameBuffer buffer) override;
     void frame(const DecodedFrame &frame) override;
+    void path(bool hardware, const std::string &name, const std::string &why) override;
     void consumed(std::uint32_t units) override;
     void failed(wire::Reason failed_reason, const std::string &text) override;
 

@@ -379,6 +379,12 @@ const std::map<std::string, std::function<void()>> kBehaviours = {
              say(frame(slot));
          }
      }},
+    {"changes_its_path_without_end",
+     [] {
+         ipc::Path m;
+         for (unsigned i = 0; i < 16; ++i)
+             say(m);
+     }},
     {"talks_without_end",
      [] {
          ipc::Log m;

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 
 #include <limits>
+#include <memory>
+#include <vector>
 
 namespace spice_overlay {
 namespace {
@@ -96,6 +98,107 @@ TEST_F(Pool, allocator_that_fails_is_left_and_the_stream_goes_on)
     ASSERT_TRUE(slot);
     EXPECT_FALSE(slot->dmabuf.valid());
     EXPECT_TRUE(failing.announce(*slot)->memfd.valid());
+}
+
+// ---- surfaces, memory that a device decodes into
+
+class SurfacePool : public Pool {
+protected:
+    /// An image in memory that stands for a device's.
+    static Image surface(UniqueFd memory = make_sealed_memfd("test", whole_pages(4096)).value())
+    {
+        ImageDescription description{kFourccNv12, 32, 32, kModifierLinear, 2, {{{0, 0, 32}, {0, 1024, 32}}}};
+        std::vector<UniqueFd> objects;
+        objects.push_back(std::move(memory));
+        return Image::make(description, std::move(objects), Image::Backing::kStandIn).value();
+    }
+    FramePool::Slot *lent(const FramePool::SurfaceKey &key)
+    {
+        FramePool::Slot *slot = pool.find_surface(key);
+        if (!slot)
+            slot = pool.bind_surface(key, surface());
+        EXPECT_TRUE(slot);
+        pool.lend_surface(*slot, held);
+        return slot;
+    }
+    void give_back(const FramePool::Slot &slot) { pool.viewer_done(std::uint64_t{1} << slot.index); }
+
+    std::shared_ptr<void> held = std::make_shared<int>(0);
+};
+
+TEST_F(SurfacePool, surface_is_held_back_from_its_device_exactly_as_long_as_the_viewer_has_it)
+{
+    FramePool::Slot *slot = lent({1, 7});
+    EXPECT_EQ(held.use_count(), 2);
+    give_back(*slot);
+    EXPECT_EQ(held.use_count(), 1);
+}
+
+TEST_F(SurfacePool, surface_that_a_device_still_reads_is_held_back_beyond_its_release)
+{
+    FramePool::Slot *slot = pool.bind_surface({1, 7}, surface());
+    const Image &image = *slot->surface;
+    const UniqueFd full = unfinished();
+    ASSERT_GE(::dup3(full.get(), image.objects()[0].get(), O_CLOEXEC), 0);
+    pool.lend_surface(*slot, held);
+    give_back(*slot);
+    EXPECT_EQ(held.use_count(), 2);
+    std::uint64_t value = 0;
+    ASSERT_EQ(::read(full.get(), &value, sizeof value), static_cast<ssize_t>(sizeof value));
+    pool.viewer_done(0);
+    EXPECT_EQ(held.use_count(), 1);
+}
+
+TEST_F(SurfacePool, surface_keeps_its_slot_and_is_told_of_once)
+{
+    FramePool::Slot *slot = lent({1, 7});
+    EXPECT_TRUE(pool.announce(*slot));
+    give_back(*slot);
+    EXPECT_EQ(lent({1, 7}), slot);
+    EXPECT_FALSE(pool.announce(*slot));
+    EXPECT_NE(lent({1, 8}), slot);
+}
+
+TEST_F(SurfacePool, surface_shown_twice_has_a_slot_for_each_time)
+{
+    FramePool::Slot *first = lent({1, 7});
+    FramePool::Slot *second = lent({1, 7});
+    EXPECT_NE(first, second);
+    give_back(*first);
+    EXPECT_EQ(held.use_count(), 2) << "the second is still on show";
+}
+
+TEST_F(SurfacePool, surfaces_of_an_older_generation_are_let_go_but_for_those_on_show)
+{
+    FramePool::Slot *shown = lent({1, 7});
+    FramePool::Slot *unused = lent({1, 8});
+    give_back(*unused);
+    FramePool::Slot *fresh = lent({2, 7});
+    EXPECT_NE(fresh, shown);
+    EXPECT_TRUE(shown->surface);
+    EXPECT_FALSE(pool.find_surface({1, 8}));
+}
+
+TEST_F(SurfacePool, viewer_has_enough_when_the_device_has_no_more)
+{
+    for (std::uint64_t i = 1; i <= FramePool::kSurfacesHeld; ++i) {
+        EXPECT_FALSE(pool.viewer_has_enough());
+        static_cast<void>(lent({1, i}));
+    }
+    EXPECT_TRUE(pool.viewer_has_enough());
+}
+
+TEST_F(SurfacePool, slot_of_a_surface_serves_for_memory_afterwards)
+{
+    std::vector<FramePool::Slot *> all;
+    for (std::uint64_t i = 0; i < ipc::kMaxDescriptors - 1; ++i)
+        all.push_back(lent({1, i}));
+    EXPECT_FALSE(pool.acquire(layout)) << "it takes two descriptors";
+    give_back(*all[5]);
+    FramePool::Slot *memory = pool.acquire(layout);
+    ASSERT_EQ(memory, all[5]);
+    EXPECT_FALSE(memory->surface);
+    EXPECT_TRUE(pool.lend(*memory) && pool.announce(*memory)) << "its memory is new to the viewer";
 }
 
 } // namespace

@@ -202,6 +202,72 @@ TEST_F(Presenting, formats_go_by_dmabuf_or_shm_best_first_and_xrgb_always)
     EXPECT_EQ(offer.allocator, Allocator::kStandIn);
 }
 
+// ---- GPUs that decode
+
+TEST(Hardware, environment_says_whether_and_which)
+{
+    EXPECT_EQ(hardware_settings_from(nullptr, nullptr).value().use, ipc::HardwareUse::kAutomatic);
+    EXPECT_EQ(hardware_settings_from("never", nullptr).value().use, ipc::HardwareUse::kNever);
+    EXPECT_EQ(hardware_settings_from("always", "/dev/dri/renderD129").value().use, ipc::HardwareUse::kAlways);
+    EXPECT_EQ(hardware_settings_from("", "/dev/dri/renderD129").value().render_node, "/dev/dri/renderD129");
+    EXPECT_FALSE(hardware_settings_from("yes", nullptr));
+}
+
+TEST_F(Presenting, gpu_may_decode_into_what_the_compositor_takes_whatever_its_layout)
+{
+    table = {{kFourccNv12, kTiled},
+             {kFourccYu12, kModifierLinear},
+             {kFourccP010, kModifierLinear},
+             {kFourccXrgb8888, kTiled}};
+    tranches = {{{0, 1, 2, 3}}};
+    connect({4, {}, {}});
+    Transport &transport = connection->transport();
+    transport.set_hardware({ipc::HardwareUse::kAutomatic, "/dev/null"});
+    const Transport::Hardware given = transport.hardware(wire::Codec::kH264);
+    EXPECT_EQ(given.use, ipc::HardwareUse::kAutomatic);
+    EXPECT_GE(given.render_node, 0);
+    EXPECT_EQ(given.surfaces.entries(), (Table{{kFourccNv12, kTiled}, {kFourccP010, kModifierLinear}}));
+    EXPECT_EQ(given.why_not, "");
+
+    EXPECT_TRUE(transport.refuse(kFourccNv12, kTiled));
+    EXPECT_FALSE(transport.refuse(kFourccNv12, kTiled)) << "said once";
+    EXPECT_EQ(transport.hardware(wire::Codec::kH264).surfaces.entries(), (Table{{kFourccP010, kModifierLinear}}));
+}
+
+TEST_F(Presenting, gpu_that_has_failed_at_a_codec_is_not_given_to_it_again)
+{
+    table = {{kFourccNv12, kModifierLinear}};
+    tranches = {{{0}}};
+    connect({4, {}, {}});
+    Transport &transport = connection->transport();
+    transport.set_hardware({ipc::HardwareUse::kAutomatic, "/dev/null"});
+    transport.refuse_hardware(wire::Codec::kVp9, "it hangs");
+    const Transport::Hardware none = transport.hardware(wire::Codec::kVp9);
+    EXPECT_EQ(none.use, ipc::HardwareUse::kNever);
+    EXPECT_EQ(none.render_node, -1);
+    expect_refused(none.why_not, "it hangs");
+    EXPECT_EQ(transport.hardware(wire::Codec::kH264).use, ipc::HardwareUse::kAutomatic);
+}
+
+TEST_F(Presenting, gpu_is_left_alone_for_reasons_that_people_can_do_something_about)
+{
+    const auto why_not = [&](const HardwareSettings &settings) {
+        connection->transport().set_hardware(settings);
+        return connection->transport().hardware(wire::Codec::kH264).why_not;
+    };
+    connect_with_all();
+    expect_refused(why_not({ipc::HardwareUse::kNever, {}}), "SPICE_OVERLAY_HARDWARE forbids it");
+    expect_refused(why_not({ipc::HardwareUse::kAutomatic, "/dev/null"}), "neither NV12 nor P010");
+    table = {{kFourccNv12, kModifierLinear}};
+    tranches = {{{0}}};
+    connection.reset();
+    connect({4, {}, {}});
+    expect_refused(why_not({ipc::HardwareUse::kAutomatic, "/nonexistent"}), "/nonexistent cannot be opened");
+    connection.reset();
+    connect({4, {}, {}}, DmabufUse::kNever);
+    expect_refused(why_not({ipc::HardwareUse::kAutomatic, "/dev/null"}), "SPICE_OVERLAY_DMABUF forbids it");
+}
+
 TEST_F(Presenting, nothing_changes_where_there_is_no_linux_dmabuf)
 {
     connect({0, {kFourccYu12}, {}}, DmabufUse::kAutomatic);

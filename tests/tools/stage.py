@@ -28,6 +28,7 @@ PROGRAMS = {
     "spice-overlay-viewer": "overlay/viewer",
     "spice-overlay-decoder": "dmabuf/decoder",
     "spice-overlay-doctor": "overlay/doctor",
+    "decoder-with-stand-in": "tests/vadriver",
     "viewer-with-stand-in": "tests/dmabuf",
     "doctor-with-stand-in": "tests/dmabuf",
     "weston-shot": "tests/tools",

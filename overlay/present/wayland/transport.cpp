@@ -5,8 +5,11 @@
 #include "linux_dmabuf.h"
 
 #include <drm_fourcc.h>
+#include <fcntl.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <string_view>
 
 namespace spice_overlay {
@@ -40,6 +43,20 @@ Result<DmabufUse> dmabuf_use_from(const char *value)
     return Error{"SPICE_OVERLAY_DMABUF is '" + std::string(text) + "': it can be auto, never or always"};
 }
 
+Result<HardwareSettings> hardware_settings_from(const char *use, const char *render_node)
+{
+    HardwareSettings settings;
+    const std::string_view text = use ? use : "";
+    if (text == "never")
+        settings.use = ipc::HardwareUse::kNever;
+    else if (text == "always")
+        settings.use = ipc::HardwareUse::kAlways;
+    else if (!text.empty() && text != "auto")
+        return Error{"SPICE_OVERLAY_HARDWARE is '" + std::string(text) + "': it can be auto, never or always"};
+    settings.render_node = render_node ? render_node : "";
+    return settings;
+}
+
 Status judge_dmabufs(const DmabufFeedback &feedback, DmabufUse use,
                      const std::function<Result<DrmDevice>(dev_t)> &find_device)
 {
@@ -67,6 +84,7 @@ void Transport::decide()
     if (std::exchange(decided_, true))
         return;
     allocator_ = {};
+    imports_ = false;
     why_not_.clear();
     const DmabufFeedback nothing;
     const LinuxDmabuf *dmabuf = connection_.linux_dmabuf();
@@ -76,6 +94,7 @@ void Transport::decide()
         why_not_ = verdict.error().message;
         return;
     }
+    imports_ = true;
     auto chosen = choose_allocator(allocator_drivers());
     if (chosen)
         allocator_ = std::move(*chosen);
@@ -86,8 +105,8 @@ void Transport::decide()
 bool Transport::takes_dmabuf(std::uint32_t fourcc, std::uint64_t modifier) const
 {
     const LinuxDmabuf *dmabuf = connection_.linux_dmabuf();
-    return allocator_.allocator != Allocator::kNone && dmabuf && dmabuf->feedback().formats.contains(fourcc, modifier)
-           && refused_.count(fourcc) == 0;
+    return imports_ && dmabuf && dmabuf->feedback().formats.contains(fourcc, modifier)
+           && !refused_.contains(fourcc, modifier);
 }
 
 Transport::Offer Transport::offer()
@@ -96,7 +115,7 @@ Transport::Offer Transport::offer()
     Offer offer;
     for (const std::uint32_t fourcc : kFourccs) {
         // Whoever names only the implicit modifier would have to guess the layout of memory that no driver has made.
-        const bool as_dmabuf = takes_dmabuf(fourcc, kModifierLinear);
+        const bool as_dmabuf = allocator_.allocator != Allocator::kNone && takes_dmabuf(fourcc, kModifierLinear);
         if (as_dmabuf)
             offer.dmabuf_fourccs.push_back(fourcc);
         if (as_dmabuf || connection_.shm_takes(fourcc))
@@ -111,16 +130,62 @@ Transport::Offer Transport::offer()
     return offer;
 }
 
-bool Transport::refuse(std::uint32_t fourcc)
+Result<std::string> Transport::find_render_node() const
+{
+    if (!hardware_.render_node.empty())
+        return hardware_.render_node;
+    const DmabufFeedback &feedback = connection_.linux_dmabuf()->feedback();
+    if (!feedback.has_device)
+        return Error{"the compositor names no GPU (SPICE_OVERLAY_RENDER_NODE can)"};
+    auto device = find_drm_device(feedback.main_device);
+    if (!device)
+        return Error{"the compositor's GPU cannot be told: " + device.error().message};
+    if (device->render_node.empty())
+        return Error{"the compositor's device (" + device->driver + ") is a display without a GPU"};
+    return device->render_node;
+}
+
+Transport::Hardware Transport::hardware(wire::Codec codec)
+{
+    const auto none = [](const std::string &why) { return Hardware{ipc::HardwareUse::kNever, -1, {}, why}; };
+    decide();
+    if (hardware_.use == ipc::HardwareUse::kNever)
+        return none("SPICE_OVERLAY_HARDWARE forbids it");
+    if (!imports_)
+        return none(why_not_);
+    if (const auto failed = failed_hardware_.find(codec); failed != failed_hardware_.end())
+        return none("the GPU has failed: " + failed->second);
+    FormatSet surfaces;
+    for (const auto &[fourcc, modifier] : connection_.linux_dmabuf()->feedback().formats.entries())
+        if ((fourcc == DRM_FORMAT_NV12 || fourcc == DRM_FORMAT_P010) && !refused_.contains(fourcc, modifier))
+            surfaces.add(fourcc, modifier);
+    if (surfaces.empty())
+        return none("the compositor takes neither NV12 nor P010 as dmabufs");
+    if (!render_node_.valid()) {
+        auto path = find_render_node();
+        if (!path)
+            return none(path.error().message);
+        render_node_.reset(::open(path->c_str(), O_RDWR | O_CLOEXEC));
+        if (!render_node_.valid())
+            return none("the GPU's " + *path + " cannot be opened: " + std::strerror(errno)
+                        + (errno == EACCES ? " (usermod -aG render USER, and log in again)" : ""));
+    }
+    return {hardware_.use, render_node_.get(), std::move(surfaces), {}};
+}
+
+bool Transport::refuse(std::uint32_t fourcc, std::uint64_t modifier)
 {
     why_not_ = "the compositor has refused one in " + fourcc_name(fourcc);
-    return refused_.insert(fourcc).second;
+    const bool first = !refused_.contains(fourcc, modifier);
+    refused_.add(fourcc, modifier);
+    return first;
 }
 
 void Transport::reconsider()
 {
     decided_ = false;
-    refused_.clear();
+    refused_ = {};
+    render_node_.reset(); // it may be another GPU's turn
 }
 
 } // namespace spice_overlay

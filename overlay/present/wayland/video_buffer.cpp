@@ -51,7 +51,7 @@ void VideoBuffer::answered(wl_buffer *buffer, const std::function<void(bool)> &o
         is_dmabuf_ = true;
         use(buffer);
     } else {
-        refused = connection_.transport().refuse(fourcc_);
+        refused = connection_.transport().refuse(fourcc_, frame_.image->modifier());
         static_cast<void>(share()); // ready() tells
     }
     on_settled(refused);

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "codec.h"
+#include "dmabuf/format_set.h"
+#include "hardware.h"
+#include "watchdog.h"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace spice_overlay {
+
+/// Decodes one stream by the best there is: a device that decodes into memory which the compositor takes, else software. A device has
+/// to prove itself on the stream's first picture. When it fails, then or later, software goes on from the same place: the units since
+/// the last key unit are kept for it, and pictures that were shown already are left out. There is no way back up. One thread.
+class Ladder {
+public:
+    /// By what pictures are decoded from here on, and why not by something better.
+    struct Path {
+        bool hardware = false;
+        std::string name;
+        std::string why;
+    };
+    struct Listener {
+        std::function<void(const Path &)> path;
+        /// A picture in order of presentation. `surface` is where a device's picture lies, lent to the viewer; null: software's.
+        std::function<void(AVFrame &frame, FramePool::Slot *surface)> picture;
+        std::function<void()> hung; ///< a driver does not return: end the process. From another thread
+    };
+
+    /// `accepted` are the formats of surfaces that the compositor takes; `render_node` is the device that may decode, or invalid.
+    Ladder(const ipc::Open &open, std::vector<FormatSet::Entry> accepted, UniqueFd render_node, FramePool &pool,
+           Listener listener);
+
+    /// Opens the device, with whatever files its driver reads. What does not return is ended by SIGALRM.
+    void open_device();
+    [[nodiscard]] bool has_device() const { return device_ != nullptr; }
+    /// Opens the codecs: afterwards the process may lock itself in.
+    [[nodiscard]] std::optional<Failure> start(std::span<const std::uint8_t> extradata);
+
+    [[nodiscard]] std::optional<Failure> decode(const VideoCodec::Unit &unit);
+    void drain();
+    void flush();
+
+    [[nodiscard]] VideoCodec &software() { return software_; }
+
+private:
+    struct Ready {
+        std::shared_ptr<AVFrame> frame;
+        FramePool::Slot *slot = nullptr;
+    };
+    struct KeptUnit {
+        std::vector<std::uint8_t> data;
+        std::int64_t pts = 0;
+        bool key = false;
+    };
+
+    void keep(const VideoCodec::Unit &unit);
+    void make_reference(const VideoCodec::Unit &unit);
+    void take(const AVFrame &frame);
+    void show_ready();
+    [[nodiscard]] Result<FramePool::Slot *> place(const AVFrame &frame);
+    [[nodiscard]] Status judge(const AVFrame &frame, const Image &memory);
+    [[nodiscard]] std::optional<Failure> step_down();
+    void show_new(AVFrame &frame);
+
+    const ipc::Open open_;
+    const std::vector<FormatSet::Entry> accepted_;
+    UniqueFd render_node_;
+    FramePool &pool_;
+    Listener listener_;
+    VideoCodec software_;
+    std::unique_ptr<Watchdog> watchdog_;
+    std::unique_ptr<Hardware> device_; ///< stays when it has failed: the viewer may still show its pictures
+    std::optional<VideoCodec> hardware_;
+
+    std::string refusals_;               ///< why there is no device
+    std::string broken_;                 ///< why hardware is of no use any more
+    std::uint64_t proved_ = 0;           ///< generation of surfaces that has shown a right picture
+    std::vector<Ready> ready_;           ///< to be shown when the driver is not at work: that may take its time
+    std::shared_ptr<AVFrame> reference_; ///< software's picture of the last key unit, while a proof is due
+    std::vector<KeptUnit> kept_;         ///< since the last key unit
+    std::size_t kept_bytes_ = 0;
+    bool kept_all_ = true;
+    std::optional<std::int64_t> shown_; ///< time of the device's newest picture; none before it may be shown again
+};
+
+} // namespace spice_overlay

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "dmabuf/allocator.h"
+
+#include <va/va.h>
+#include <va/va_drmcommon.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace spice_overlay {
+
+/// What goes wrong on purpose, and when: the environment variable LIBVA_TEST_FAULT, "NAME" or "NAME:PICTURES" (once so many have been
+/// decoded).
+class Fault {
+public:
+    static constexpr const char *kNames[] = {
+        "export",     ///< surfaces are not exported
+        "modifier",   ///< they are exported with a tiled layout, which they do not have
+        "stride",     ///< ... with lines that end outside their memory
+        "memory",     ///< ... as memory that nothing is decoded into
+        "allocation", ///< no surface can be made
+        "black",      ///< pictures come out black
+        "hang",       ///< waiting for a picture takes for ever
+        "lost",       ///< surfaces can no longer be decoded into
+        "crash",      ///< the process ends at a picture
+    };
+
+    [[nodiscard]] static Fault from_environment();
+    void picture_done() { ++pictures_; }
+    /// Whether it goes wrong now.
+    [[nodiscard]] bool is(const char *name) const { return name_ == name && pictures_ >= after_; }
+
+private:
+    std::string name_;
+    unsigned after_ = 0;
+    unsigned pictures_ = 0;
+};
+
+/// How planes are exported: LIBVA_TEST_LAYERS.
+enum class Layers {
+    kAny,      ///< as asked for
+    kSeparate, ///< "separate": each plane a layer of its own, composed ones are refused
+    kObjects,  ///< "objects": and each in a descriptor of its own
+};
+[[nodiscard]] Layers layers_from_environment();
+
+/// A picture's memory, which stands for a GPU's: a dmabuf by udmabuf where the kernel has that, else a memfd. NV12 or P010, line by
+/// line, mapped.
+struct Surface {
+    std::uint32_t fourcc = 0; ///< VA_FOURCC_*
+    std::uint32_t width = 0;  ///< pixels, as asked for
+    std::uint32_t height = 0;
+    std::uint32_t pitch = 0;         ///< bytes, of both planes
+    std::uint32_t chroma_offset = 0; ///< bytes
+    FrameMemory memory;
+
+    [[nodiscard]] std::uint8_t *plane(unsigned index) const
+    {
+        return memory.pixels.data() + (index ? chroma_offset : 0);
+    }
+    [[nodiscard]] std::uint32_t sample_bytes() const { return fourcc == VA_FOURCC_P010 ? 2 : 1; }
+    [[nodiscard]] std::uint32_t chroma_lines() const { return (height + 1) / 2; }
+    void blacken() const;
+};
+
+/// `udmabuf` is the device's descriptor, or -1.
+[[nodiscard]] std::optional<Surface> make_surface(int udmabuf, std::uint32_t fourcc, std::uint32_t width,
+                                                  std::uint32_t height);
+
+/// Fills what vaExportSurfaceHandle() hands out; the descriptors in it are the caller's. `flags` are VA_EXPORT_SURFACE_*.
+[[nodiscard]] VAStatus export_surface(const Surface &surface, std::uint32_t flags, Layers layers, const Fault &fault,
+                                      VADRMPRIMESurfaceDescriptor &out);
+
+} // namespace spice_overlay

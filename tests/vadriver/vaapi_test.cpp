@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "tests/dmabuf/clips.h"
+#include "tests/dmabuf/driver.h"
+
+#include "dmabuf/formats.h"
+
+#include <gtest/gtest.h>
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <optional>
+
+namespace spice_overlay {
+namespace {
+
+#define NEED_ENCODER(encoder)                                                                                          \
+    if (!can_encode(encoder))                                                                                          \
+    GTEST_SKIP() << "the ffmpeg program is missing, or has no encoder " << (encoder)
+
+constexpr int kFrames = 40;
+constexpr std::uint64_t kTiled = 0x0100000000000002; ///< I915_FORMAT_MOD_Y_TILED
+
+struct Kind {
+    const char *name;
+    wire::Codec codec;
+    const char *encoder;
+    const char *options;
+    std::uint32_t width;
+    std::uint32_t height;
+    bool deep = false; ///< 10 bits
+};
+
+void PrintTo(const Kind &kind, std::ostream *out)
+{
+    *out << kind.name;
+}
+
+constexpr char kFast[] = "-pix_fmt yuv420p -b:v 1M -deadline realtime -cpu-used 8 -g 20";
+constexpr Kind kVp8{"vp8", wire::Codec::kVp8, "libvpx", "-auto-alt-ref 0", 320, 180};
+constexpr Kind kVp9{"vp9", wire::Codec::kVp9, "libvpx-vp9", "-lag-in-frames 0", 320, 180};
+
+/// Sets a variable of the driver's while it lives.
+class Variable {
+public:
+    Variable(const char *name, const char *value) : name_(name)
+    {
+        if (const char *before = std::getenv(name))
+            before_ = before;
+        ::setenv(name, value, 1);
+    }
+    ~Variable() { before_ ? ::setenv(name_, before_->c_str(), 1) : ::unsetenv(name_); }
+    Variable(const Variable &) = delete;
+    Variable &operator=(const Variable &) = delete;
+
+private:
+    const char *name_;
+    std::optional<std::string> before_;
+};
+
+const Clip &clip_of(const Kind &kind)
+{
+    static std::map<std::string, Clip> made;
+    Clip &clip = made[kind.name];
+    if (clip.units.empty())
+        clip = make_clip("testsrc=s=" + std::to_string(kind.width) + "x" + std::to_string(kind.height) + ":r=30",
+                         std::string(kFast) + " -c:v " + kind.encoder + " " + kind.options, kFrames);
+    return clip;
+}
+
+/// The clip's pictures as the ffmpeg program decodes them.
+const std::vector<std::uint8_t> &expected_of(const Kind &kind)
+{
+    static std::map<std::string, std::vector<std::uint8_t>> decoded;
+    auto &pictures = decoded[kind.name];
+    if (pictures.empty())
+        pictures = reference(clip_of(kind), kind.deep ? "yuv420p10le" : "yuv420p");
+    return pictures;
+}
+
+std::size_t picture_size(const Kind &kind)
+{
+    return (kind.width * kind.height + 2 * ((kind.width + 1) / 2 * ((kind.height + 1) / 2))) * (kind.deep ? 2 : 1);
+}
+
+/// A decoder that may use the GPU of the tests: the driver's memory is a memfd, and taken for a dmabuf.
+struct Gpu {
+    UniqueFd node{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+    DecoderProcess::Config config;
+
+    explicit Gpu(const Kind &kind) : config(Driver::config(SPICE_OVERLAY_DECODER, kind.codec, kind.width, kind.height))
+    {
+        config.hardware = ipc::HardwareUse::kAutomatic;
+        config.render_node = node.get();
+        config.allocator = Allocator::kStandIn;
+        config.surfaces.add(kFourccNv12, kModifierLinear);
+        config.surfaces.add(kFourccP010, kModifierLinear);
+    }
+};
+
+/// Every picture of the clip has come out once, in order, as the ffmpeg program decodes it. Returns how many were in surfaces.
+std::size_t check_pictures(const Driver &driver, const Kind &kind, const Clip &clip)
+{
+    const auto &expected = expected_of(kind);
+    const std::size_t size = picture_size(kind);
+    EXPECT_EQ(expected.size(), kFrames * size);
+    EXPECT_EQ(driver.pictures.size(), static_cast<std::size_t>(kFrames));
+    std::size_t surfaces = 0;
+    for (std::size_t i = 0; i < driver.pictures.size(); ++i) {
+        const auto &picture = driver.pictures[i];
+        surfaces += picture.fourcc == kFourccNv12 || picture.fourcc == kFourccP010 ? 1 : 0;
+        EXPECT_EQ(picture.frame.pts, clip.units[i].pts) << "picture " << i;
+        EXPECT_EQ(picture.frame.crop.width, kind.width);
+        EXPECT_EQ(picture.frame.crop.height, kind.height);
+        if (picture.fourcc == kFourccXrgb8888)
+            continue; // 10 bits in software: judged elsewhere
+        EXPECT_EQ(picture.pixels.size(), size);
+        EXPECT_TRUE(picture.pixels.size() == size
+                    && std::equal(picture.pixels.begin(), picture.pixels.end(),
+                                  expected.begin() + static_cast<std::ptrdiff_t>(i * size)))
+            << "picture " << i;
+    }
+    return surfaces;
+}
+
+class Surfaces : public testing::TestWithParam<Kind> {};
+
+TEST_P(Surfaces, of_a_gpu_hold_the_same_pictures_as_software)
+{
+    const Kind &kind = GetParam();
+    NEED_ENCODER(kind.encoder);
+    const Clip &clip = clip_of(kind);
+    ASSERT_EQ(clip.units.size(), static_cast<std::size_t>(kFrames));
+    Driver driver(Gpu(kind).config);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why << " after " << driver.pictures.size() << " pictures";
+    EXPECT_EQ(check_pictures(driver, kind, clip), static_cast<std::size_t>(kFrames));
+    ASSERT_EQ(driver.paths.size(), 1u);
+    EXPECT_TRUE(driver.paths[0].hardware) << driver.paths[0].why;
+    EXPECT_EQ(driver.paths[0].name, "VA-API (spice-overlay driver for tests)");
+    EXPECT_EQ(driver.buffers, driver.slots.size()) << "a surface's descriptors are sent once";
+    EXPECT_LE(driver.slots.size(), 20u);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    kinds, Surfaces,
+    testing::Values(
+        kVp8, kVp9, Kind{"vp8_odd", wire::Codec::kVp8, "libvpx", "-auto-alt-ref 0", 101, 77},
+        Kind{"vp8_partitions", wire::Codec::kVp8, "libvpx", "-auto-alt-ref 0 -slices 4", 640, 360},
+        Kind{"vp9_odd", wire::Codec::kVp9, "libvpx-vp9", "", 101, 77},
+        Kind{"vp9_10_bit", wire::Codec::kVp9, "libvpx-vp9", "-pix_fmt yuv420p10le -profile:v 2", 320, 180, true},
+        Kind{"vp9_10_bit_odd", wire::Codec::kVp9, "libvpx-vp9", "-pix_fmt yuv420p10le -profile:v 2", 101, 77, true}),
+    [](const auto &test) { return test.param.name; });
+
+TEST(Surfaces, hidden_frames_are_decoded_and_not_shown)
+{
+    NEED_ENCODER("libvpx-vp9");
+    for (const Kind &kind :
+         {Kind{"vp8_hidden", wire::Codec::kVp8, "libvpx", "-deadline good -auto-alt-ref 1 -lag-in-frames 16", 320, 180},
+          Kind{"vp9_hidden", wire::Codec::kVp9, "libvpx-vp9", "-deadline good -auto-alt-ref 1 -lag-in-frames 16", 320,
+               180}}) {
+        const Clip &clip = clip_of(kind);
+        const auto &expected = expected_of(kind);
+        Driver driver(Gpu(kind).config);
+        ASSERT_TRUE(driver.decoder) << driver.start_error;
+        for (const auto &unit : clip.units)
+            ASSERT_TRUE(driver.feed(unit)) << driver.why;
+        const std::size_t shown = expected.size() / picture_size(kind);
+        ASSERT_TRUE(driver.wait([&] { return driver.pictures.size() >= shown; }))
+            << driver.why << driver.pictures.size();
+        for (std::size_t i = 0; i < shown; ++i) {
+            EXPECT_EQ(driver.pictures[i].fourcc, kFourccNv12);
+            EXPECT_TRUE(std::equal(driver.pictures[i].pixels.begin(), driver.pictures[i].pixels.end(),
+                                   expected.begin() + static_cast<std::ptrdiff_t>(i * picture_size(kind))))
+                << kind.name << " picture " << i;
+        }
+    }
+}
+
+TEST(Surfaces, no_more_are_out_than_the_driver_has_and_decoding_waits_for_them)
+{
+    NEED_ENCODER("libvpx-vp9");
+    const Clip &clip = clip_of(kVp9);
+    Driver driver(Gpu(kVp9).config);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    driver.hold = true;
+    driver.window = kFrames;
+    for (const auto &unit : clip.units)
+        ASSERT_TRUE(driver.feed(unit)) << driver.why;
+    ASSERT_TRUE(driver.wait([&] { return driver.pictures.size() == 8; })) << driver.pictures.size();
+    EXPECT_FALSE(driver.wait([&] { return driver.pictures.size() > 8; }, std::chrono::milliseconds(200)));
+    driver.hold = false;
+    driver.release_all();
+    ASSERT_TRUE(driver.wait([&] { return driver.pictures.size() == kFrames; })) << driver.pictures.size();
+    EXPECT_EQ(check_pictures(driver, kVp9, clip), static_cast<std::size_t>(kFrames));
+}
+
+TEST(Surfaces, stream_of_another_size_gets_new_ones)
+{
+    NEED_ENCODER("libvpx-vp9");
+    const Kind large{"vp9_large", wire::Codec::kVp9, "libvpx-vp9", "", 640, 352};
+    std::vector<Driver::Unit> units = clip_of(kVp9).units;
+    const std::int64_t end = units.back().pts + 1;
+    for (Driver::Unit unit : clip_of(large).units) {
+        unit.pts += end;
+        units.push_back(unit);
+    }
+    Driver driver(Gpu(kVp9).config);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed_all(units)) << driver.why;
+    ASSERT_EQ(driver.pictures.size(), 2u * kFrames);
+    const auto &expected = expected_of(large);
+    for (std::size_t i = 0; i < kFrames; ++i) {
+        const auto &picture = driver.pictures[kFrames + i];
+        EXPECT_EQ(picture.fourcc, kFourccNv12);
+        EXPECT_TRUE(std::equal(picture.pixels.begin(), picture.pixels.end(),
+                               expected.begin() + static_cast<std::ptrdiff_t>(i * picture_size(large))))
+            << "picture " << i;
+    }
+}
+
+TEST(Surfaces, planes_that_are_exported_apart_are_one_picture)
+{
+    NEED_ENCODER("libvpx-vp9");
+    const Kind deep{"vp9_10_bit", wire::Codec::kVp9, "libvpx-vp9", "-pix_fmt yuv420p10le -profile:v 2", 320, 180, true};
+    for (const char *layers : {"separate", "objects"})
+        for (const Kind &kind : {kVp8, deep}) {
+            const Variable variable("LIBVA_TEST_LAYERS", layers);
+            const Clip &clip = clip_of(kind);
+            Driver driver(Gpu(kind).config);
+            ASSERT_TRUE(driver.decoder) << driver.start_error;
+            ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why;
+            EXPECT_EQ(check_pictures(driver, kind, clip), static_cast<std::size_t>(kFrames)) << layers;
+        }
+}
+
+// ---- steps down
+
+struct Mishap {
+    const char *name;
+    const char *fault;    ///< of the driver's, or "" when the compositor is to blame
+    const char *why;      ///< a part of what is said
+    std::size_t surfaces; ///< pictures before
+};
+
+void PrintTo(const Mishap &mishap, std::ostream *out)
+{
+    *out << mishap.name;
+}
+
+class StepsDown : public testing::TestWithParam<std::tuple<Kind, Mishap>> {};
+
+TEST_P(StepsDown, without_losing_or_repeating_a_picture_and_says_why_once)
+{
+    const auto &[kind, mishap] = GetParam();
+    NEED_ENCODER(kind.encoder);
+    const Variable variable("LIBVA_TEST_FAULT", mishap.fault);
+    const Clip &clip = clip_of(kind);
+    Driver driver(Gpu(kind).config);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why << " after " << driver.pictures.size() << " pictures";
+    EXPECT_EQ(check_pictures(driver, kind, clip), mishap.surfaces);
+    ASSERT_EQ(driver.paths.size(), 2u);
+    EXPECT_TRUE(driver.paths[0].hardware);
+    EXPECT_FALSE(driver.paths[1].hardware);
+    EXPECT_NE(driver.paths[1].why.find(mishap.why), std::string::npos) << driver.paths[1].why;
+    EXPECT_EQ(driver.failures, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    mishaps, StepsDown,
+    testing::Combine(testing::Values(kVp8, kVp9),
+                     testing::Values(Mishap{"export_refused", "export", "does not export its memory", 0},
+                                     Mishap{"modifier_not_taken", "modifier",
+                                            "does not take its memory (NV12, modifier 0x1", 0},
+                                     Mishap{"lines_beyond_the_memory", "stride", "ends outside its memory", 0},
+                                     Mishap{"other_memory_than_decoded_into", "memory", "first picture is wrong", 0},
+                                     Mishap{"no_surfaces", "allocation", "makes no surfaces", 0},
+                                     Mishap{"black", "black", "first picture is wrong", 0},
+                                     Mishap{"surfaces_lost_from_the_first", "lost", "fails to decode", 0},
+                                     Mishap{"surfaces_lost_in_the_middle_of_a_group", "lost:13", "fails to decode", 13},
+                                     Mishap{"surfaces_lost_at_a_key_frame", "lost:20", "fails to decode", 20})),
+    [](const auto &test) { return std::string(std::get<0>(test.param).name) + "_" + std::get<1>(test.param).name; });
+
+TEST(Hardware, that_hangs_ends_the_process_with_the_reason)
+{
+    NEED_ENCODER("libvpx");
+    const Variable variable("LIBVA_TEST_FAULT", "hang:5");
+    const Clip &clip = clip_of(kVp8);
+    Driver driver(Gpu(kVp8).config);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    EXPECT_FALSE(driver.feed_all(clip.units));
+    EXPECT_EQ(driver.failures, 1u);
+    EXPECT_EQ(driver.reason, wire::Reason::kDecoderFailed);
+    EXPECT_NE(driver.why.find("hangs"), std::string::npos) << driver.why;
+    EXPECT_EQ(driver.pictures.size(), 4u); // the fifth is decoded, and never ready
+    ASSERT_EQ(driver.paths.size(), 1u);
+    EXPECT_TRUE(driver.paths[0].hardware) << "so that the viewer knows what to do without";
+}
+
+TEST(Hardware, that_does_not_know_the_codec_is_not_tried)
+{
+    NEED_ENCODER("libx264");
+    const Kind kind{"h264", wire::Codec::kH264, "libx264", "-preset ultrafast", 320, 180};
+    const Clip &clip = clip_of(kind);
+    Driver driver(Gpu(kind).config);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why;
+    EXPECT_EQ(check_pictures(driver, kind, clip), 0u);
+    ASSERT_FALSE(driver.paths.empty());
+    EXPECT_FALSE(driver.paths.back().hardware);
+    EXPECT_NE(driver.paths.back().why.find("does not decode this kind of stream"), std::string::npos)
+        << driver.paths.back().why;
+}
+
+TEST(Hardware, whose_driver_is_missing_is_said_to_be)
+{
+    NEED_ENCODER("libvpx");
+    const Variable variable("LIBVA_DRIVERS_PATH", "/nonexistent");
+    const Clip &clip = clip_of(kVp8);
+    Driver driver(Gpu(kVp8).config);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why;
+    EXPECT_EQ(check_pictures(driver, kVp8, clip), 0u);
+    ASSERT_EQ(driver.paths.size(), 1u);
+    EXPECT_NE(driver.paths[0].why.find("libva finds no driver"), std::string::npos) << driver.paths[0].why;
+}
+
+TEST(Hardware, whose_memory_the_compositor_does_not_take_is_left_alone)
+{
+    NEED_ENCODER("libvpx");
+    Gpu gpu(kVp8);
+    gpu.config.surfaces = {};
+    gpu.config.surfaces.add(kFourccNv12, kTiled);
+    const Clip &clip = clip_of(kVp8);
+    Driver driver(gpu.config);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why;
+    EXPECT_EQ(check_pictures(driver, kVp8, clip), 0u);
+    EXPECT_NE(driver.paths.back().why.find("(NV12, modifier linear)"), std::string::npos) << driver.paths.back().why;
+}
+
+TEST(Hardware, that_is_to_be_used_always_is_not_looked_at)
+{
+    NEED_ENCODER("libvpx");
+    const Variable variable("LIBVA_TEST_FAULT", "black");
+    Gpu gpu(kVp8);
+    gpu.config.hardware = ipc::HardwareUse::kAlways;
+    const Clip &clip = clip_of(kVp8);
+    Driver driver(gpu.config);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why;
+    ASSERT_EQ(driver.paths.size(), 1u);
+    EXPECT_TRUE(driver.paths[0].hardware);
+    EXPECT_EQ(driver.pictures[0].pixels, driver.pictures[39].pixels) << "black, all of them";
+}
+
+TEST(Hardware, whose_colours_the_compositor_would_get_wrong_is_left_alone)
+{
+    NEED_ENCODER("libvpx-vp9");
+    const Kind kind{"vp9_bt709", wire::Codec::kVp9, "libvpx-vp9", "-colorspace bt709 -color_range tv", 320, 180};
+    Gpu gpu(kind);
+    gpu.config.yuv_matrix = 6;
+    Driver driver(gpu.config);
+    const Clip &clip = clip_of(kind);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why;
+    EXPECT_EQ(driver.pictures.size(), static_cast<std::size_t>(kFrames));
+    EXPECT_EQ(driver.pictures[0].fourcc, kFourccXrgb8888);
+    EXPECT_NE(driver.paths.back().why.find("colours"), std::string::npos) << driver.paths.back().why;
+}
+
+} // namespace
+} // namespace spice_overlay
