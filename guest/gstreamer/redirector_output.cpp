@@ -15,7 +15,8 @@ namespace {
 /// Flat frames look the same, and each costs the player (which may scale it), the X server, the window tracker and SPICE something.
 /// Between them downstream is told that nothing has changed, and that need not be told for every picture.
 constexpr GstClockTime kFlatFrames = GST_SECOND;
-constexpr GstClockTime kFlatFramesWhenSeen = 10 * GST_SECOND; ///< once one is on the screen: sinks repaint from what they have
+constexpr GstClockTime kFlatFramesWhenSeen =
+    10 * GST_SECOND; ///< once one is on the screen: sinks repaint from what they have
 constexpr GstClockTime kNothingNew = 100 * GST_MSECOND;
 constexpr std::int64_t kLate = 20'000'000; ///< as sinks have it; running time, ns
 /// A long group of pictures is seen to run while it is decoded, so that something is seen soon.
