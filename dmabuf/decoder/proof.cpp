@@ -13,6 +13,7 @@ extern "C" {
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace spice_overlay {
 
