@@ -108,7 +108,7 @@ std::size_t check_pictures(const Driver &driver, const Kind &kind, const Clip &c
     EXPECT_EQ(expected.size(), kFrames * size);
     EXPECT_EQ(driver.pictures.size(), static_cast<std::size_t>(kFrames));
     std::size_t surfaces = 0;
-    for (std::size_t i = 0; i < driver.pictures.size(); ++i) {
+    for (std::size_t i = 0; i < std::min(driver.pictures.size(), clip.units.size()); ++i) {
         const auto &picture = driver.pictures[i];
         surfaces += picture.fourcc == kFourccNv12 || picture.fourcc == kFourccP010 ? 1 : 0;
         EXPECT_EQ(picture.frame.pts, clip.units[i].pts) << "picture " << i;
@@ -298,6 +298,22 @@ TEST(Hardware, that_hangs_ends_the_process_with_the_reason)
     EXPECT_EQ(driver.pictures.size(), 4u); // the fifth is decoded, and never ready
     ASSERT_EQ(driver.paths.size(), 1u);
     EXPECT_TRUE(driver.paths[0].hardware) << "so that the viewer knows what to do without";
+}
+
+TEST(Hardware, that_crashes_ends_the_process_and_is_known_to_have_been_at_work)
+{
+    NEED_ENCODER("libvpx");
+    const Variable variable("LIBVA_TEST_FAULT", "crash:5");
+    const Clip &clip = clip_of(kVp8);
+    Driver driver(Gpu(kVp8).config);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    EXPECT_FALSE(driver.feed_all(clip.units));
+    EXPECT_EQ(driver.failures, 1u);
+    EXPECT_EQ(driver.reason, wire::Reason::kDecoderFailed);
+    EXPECT_NE(driver.why.find("killed by SIG"), std::string::npos) << driver.why;
+    EXPECT_EQ(driver.pictures.size(), 5u);
+    ASSERT_EQ(driver.paths.size(), 1u);
+    EXPECT_TRUE(driver.paths[0].hardware);
 }
 
 TEST(Hardware, that_does_not_know_the_codec_is_not_tried)
