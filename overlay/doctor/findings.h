@@ -93,6 +93,9 @@ struct CompositorFacts {
 
 /// What became of a clip. Counts are of frames.
 struct Performance {
+    std::string codec;
+    std::string decoder; ///< "software", or the GPU's, as it said
+    std::string why_no_gpu;
     std::string problem;   ///< why it did not go to the end
     std::string transport; ///< "linux-dmabuf/YU12"; empty: there was no frame
     unsigned frames = 0;   ///< in the clip

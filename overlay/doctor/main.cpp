@@ -58,7 +58,7 @@ struct Disconnect {
     void operator()(wl_display *display) const { wl_display_disconnect(display); }
 };
 
-void examine_display(Report &report, const Options &options, DmabufUse dmabufs)
+void examine_display(Report &report, const Options &options, DmabufUse dmabufs, HardwareSettings hardware)
 {
     const std::unique_ptr<wl_display, Disconnect> display(wl_display_connect(nullptr));
     if (!display) {
@@ -76,6 +76,7 @@ void examine_display(Report &report, const Options &options, DmabufUse dmabufs)
         climb(report, nullptr, nullptr, options.decoder);
         return;
     }
+    (*connection)->transport().set_hardware(std::move(hardware));
     std::unique_ptr<Theatre> theatre;
     if (options.play) {
         auto opened = Theatre::open(display.get(), **connection);
@@ -110,13 +111,17 @@ int main(int argc, char **argv)
         return fail(wrong_usage("unexpected argument " + (*arguments)->front()));
     if (!dmabufs)
         return fail(dmabufs.error());
+    auto hardware =
+        hardware_settings_from(std::getenv("SPICE_OVERLAY_HARDWARE"), std::getenv("SPICE_OVERLAY_RENDER_NODE"));
+    if (!hardware)
+        return fail(hardware.error());
     if (options.decoder.empty())
         options.decoder = find_decoder();
     std::signal(SIGPIPE, SIG_IGN); // a compositor that ends is something to report
 
     Report report;
     report.machine = examine_machine(options.decoder);
-    examine_display(report, options, *dmabufs);
+    examine_display(report, options, *dmabufs, std::move(*hardware));
     std::fputs((options.json ? as_json(report) : as_text(report)).c_str(), stdout);
     return static_cast<int>(report.verdict);
 }

@@ -28,6 +28,9 @@ DecoderProcess::Config config_of(const Theatre::Programme &programme, const Wayl
     config.dmabuf_fourccs = programme.offer.dmabuf_fourccs;
     config.allocator = programme.offer.allocator;
     config.device = programme.offer.device;
+    config.hardware = programme.hardware.use;
+    config.render_node = programme.hardware.render_node;
+    config.surfaces = programme.hardware.surfaces;
     return config;
 }
 
@@ -36,6 +39,9 @@ DecoderProcess::Config config_of(const Theatre::Programme &programme, const Wayl
 void Performer::start(VideoSurface &video)
 {
     video_ = &video;
+    performance_.codec = wire::name(programme_.clip.codec);
+    performance_.decoder = "software";
+    performance_.why_no_gpu = programme_.hardware.why_not;
     performance_.frames = static_cast<unsigned>(programme_.clip.units.size());
     auto decoder = DecoderProcess::start(config_of(programme_, connection_), *this);
     if (!decoder)
@@ -135,9 +141,16 @@ void Performer::enqueue(VideoFramePtr frame)
         start_ = monotonic_now() + kHeadStart;
     frame->due = start_ + frame->decoded.pts;
     performance_.transport = frame->buffer->transport();
-    performance_.rung = rung_of(*frame->buffer);
+    performance_.rung = by_gpu_ ? "gpu" : rung_of(*frame->buffer);
     performance_.copies = cpu_copies(*frame);
     performance_.late += queue_.push(std::move(frame));
+}
+
+void Performer::path(bool hardware, const std::string &name, const std::string &why)
+{
+    by_gpu_ = hardware;
+    performance_.decoder = name;
+    performance_.why_no_gpu = why;
 }
 
 void Performer::failed(wire::Reason, const std::string &why)

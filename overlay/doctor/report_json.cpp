@@ -115,7 +115,9 @@ Json performance(const std::optional<Performance> &p)
 {
     if (!p)
         return Json::null();
-    return Json::object({{"problem", Json::or_null(p->problem)},
+    return Json::object({{"codec", p->codec},
+                         {"decoder", p->decoder},
+                         {"problem", Json::or_null(p->problem)},
                          {"transport", Json::or_null(p->transport)},
                          {"frames", p->frames},
                          {"decoded", p->decoded},

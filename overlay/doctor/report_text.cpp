@@ -155,7 +155,8 @@ std::string machine(const Machine &m)
 
 std::string what_happened(const Performance &p)
 {
-    std::string text = std::to_string(p.presented) + " of " + std::to_string(p.frames) + " frames";
+    std::string text = p.decoder == "software" ? "" : p.decoder + ", " + p.codec + ": ";
+    text += std::to_string(p.presented) + " of " + std::to_string(p.frames) + " frames";
     if (p.zero_copy > 0)
         text += ", " + std::to_string(p.zero_copy) + " of " + std::to_string(p.measured) + " without a copy";
     if (p.late > 0)

@@ -27,8 +27,9 @@ public:
     struct Programme {
         std::string decoder_program;
         Clip clip;
-        std::uint8_t matrix = 2; ///< H.273: what the stream says of its colours
-        Transport::Offer offer;  ///< what the decoder may send
+        std::uint8_t matrix = 2;      ///< H.273: what the stream says of its colours
+        Transport::Offer offer;       ///< what the decoder may send
+        Transport::Hardware hardware; ///< by what it may decode besides
     };
     [[nodiscard]] Performance play(const Programme &programme);
 

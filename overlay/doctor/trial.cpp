@@ -53,15 +53,77 @@ Verdict verdict_of(const Performance &performance)
     return performance.zero_copy > 0 ? Verdict::kZeroCopy : Verdict::kNoCpuCopy;
 }
 
+constexpr char kGpu[] = "gpu";
+
+Rung gpu_rung(const std::string &why_not)
+{
+    return {kGpu, "decoded by the GPU into memory of its own", why_not};
+}
+
 /// With no compositor every rung is out of reach for one reason.
-std::vector<Rung> rungs_of(WaylandConnection *connection, const std::string &why_no_compositor)
+std::vector<Rung> rungs_below_gpu(WaylandConnection *connection, const std::string &why_no_compositor)
 {
     if (connection)
         return ladder(*connection);
-    return {{"dmabuf", "", why_no_compositor},
-            {"dmabuf-rgb", "", why_no_compositor},
-            {"shm", "", why_no_compositor},
-            {"shm-rgb", "", why_no_compositor}};
+    std::vector<Rung> rungs;
+    for (const char *name : {"dmabuf", "dmabuf-rgb", "shm", "shm-rgb"})
+        rungs.push_back({name, "", why_no_compositor});
+    return rungs;
+}
+
+/// All that is needed to play clips.
+struct Player {
+    Theatre &theatre;
+    WaylandConnection &connection;
+    const std::string &decoder_program;
+    Transport::Offer offer;
+
+    /// As the viewer would: by a GPU that may, and in software when it fails.
+    [[nodiscard]] Performance as_viewer(const Clip &clip, std::uint8_t matrix) const
+    {
+        Transport &transport = connection.transport();
+        Performance played = theatre.play({decoder_program, clip, matrix, offer, transport.hardware(clip.codec)});
+        if (played.problem.empty() || transport.hardware(clip.codec).use == ipc::HardwareUse::kNever)
+            return played;
+        transport.refuse_hardware(clip.codec, played.problem);
+        return theatre.play({decoder_program, clip, matrix, offer, transport.hardware(clip.codec)});
+    }
+    [[nodiscard]] Performance on_rung(const Clip &clip, const char *rung) const
+    {
+        return theatre.play({decoder_program, clip, kBt601, narrowed(offer, rung), {}});
+    }
+};
+
+/// Any codec will do.
+Tried try_gpu(const Player &player, const std::vector<Clip> &all)
+{
+    Tried tried{gpu_rung({}), {}};
+    for (const Clip &clip : all) {
+        if (clip.height != 1080 || (tried.performance && tried.performance->rung == kGpu))
+            continue;
+        Performance played = player.as_viewer(clip, kBt601);
+        if (tried.rung.why_not.empty() || played.rung == kGpu) // of H.264, if of none
+            tried.rung.why_not = played.rung == kGpu    ? ""
+                                 : played.why_no_gpu.empty() ? played.problem
+                                                             : played.why_no_gpu;
+        if (played.rung == kGpu)
+            tried.performance = std::move(played);
+    }
+    return tried;
+}
+
+Tried try_rung(const Player &player, Rung rung, const Clip &clip)
+{
+    Tried tried{std::move(rung), {}};
+    if (!tried.rung.why_not.empty())
+        return tried;
+    tried.performance = player.on_rung(clip, tried.rung.name);
+    const Performance &played = *tried.performance;
+    if (!played.problem.empty())
+        tried.rung.why_not = played.problem;
+    else if (!played.rung.empty() && played.rung != tried.rung.name)
+        tried.rung.why_not = "frames went by " + played.transport + ": " + player.connection.transport().why_not();
+    return tried;
 }
 
 } // namespace
@@ -69,29 +131,27 @@ std::vector<Rung> rungs_of(WaylandConnection *connection, const std::string &why
 void climb(Report &report, WaylandConnection *connection, Theatre *theatre, const std::string &decoder_program)
 {
     const std::vector<Clip> all = clips();
-    const Transport::Offer offer = connection ? connection->transport().offer() : Transport::Offer{};
+    const Clip &first = all.front();
+    std::optional<Player> player;
+    if (theatre)
+        player.emplace(Player{*theatre, *connection, decoder_program, connection->transport().offer()});
 
-    for (Rung &rung : rungs_of(connection, report.why_no_compositor)) {
-        Tried tried{std::move(rung), {}};
-        const Clip &clip = all.front();
-        if (tried.rung.why_not.empty() && theatre && why_not_codec(report.machine.decoder, clip.codec).empty()) {
-            const Performance played = theatre->play({decoder_program, clip, kBt601, narrowed(offer, tried.rung.name)});
-            if (!played.problem.empty())
-                tried.rung.why_not = played.problem;
-            else if (!played.rung.empty() && played.rung != tried.rung.name)
-                tried.rung.why_not = "frames went by " + played.transport + ": " + connection->transport().why_not();
-            tried.performance = played;
-        }
-        report.ladder.push_back(std::move(tried));
-    }
+    std::vector<Rung> rungs = rungs_below_gpu(connection, report.why_no_compositor);
+    Rung gpu = gpu_rung(connection ? connection->transport().hardware(first.codec).why_not : report.why_no_compositor);
+    const bool plays = player && why_not_codec(report.machine.decoder, first.codec).empty();
+    report.ladder.push_back(plays && gpu.why_not.empty() ? try_gpu(*player, all) : Tried{std::move(gpu), {}});
+    for (Rung &rung : rungs)
+        report.ladder.push_back(plays ? try_rung(*player, std::move(rung), first) : Tried{std::move(rung), {}});
 
     for (const Clip &clip : all) {
         Stream stream{clip.codec, clip.width, clip.height, {}, {}, {}};
         std::string problem = why_not_codec(report.machine.decoder, clip.codec);
-        if (problem.empty() && theatre) {
-            stream.performance = theatre->play({decoder_program, clip, kBt709, offer});
+        std::string why_no_gpu;
+        if (problem.empty() && player) {
+            stream.performance = player->as_viewer(clip, kBt709);
             stream.rung = stream.performance->rung;
             problem = stream.performance->problem;
+            why_no_gpu = stream.performance->why_no_gpu;
         } else if (problem.empty() && connection) { // what is to be expected: films in BT.709 are converted
             for (const Tried &tried : report.ladder)
                 if (stream.rung.empty() && tried.rung.why_not.empty()
@@ -101,9 +161,12 @@ void climb(Report &report, WaylandConnection *connection, Theatre *theatre, cons
         for (const Tried &tried : report.ladder) {
             if (tried.rung.name == stream.rung)
                 break;
-            stream.passed_over.emplace_back(tried.rung.name, !problem.empty()              ? problem
-                                                             : !tried.rung.why_not.empty() ? tried.rung.why_not
-                                                                                           : kWrongColours);
+            std::string why = problem;
+            if (why.empty() && std::string_view(tried.rung.name) == kGpu)
+                why = why_no_gpu;
+            if (why.empty())
+                why = tried.rung.why_not;
+            stream.passed_over.emplace_back(tried.rung.name, why.empty() ? kWrongColours : why);
         }
         report.streams.push_back(std::move(stream));
     }

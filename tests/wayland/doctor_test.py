@@ -52,16 +52,16 @@ def complaints(value, schema, where="report"):
     return found
 
 
-def run(stage, environment, *arguments, program="spice-overlay-doctor"):
+def run(stage, environment, *arguments, program="spice-overlay-doctor", decoder="spice-overlay-decoder"):
     return subprocess.run(
-        [stage.program(program), "--decoder", stage.program("spice-overlay-decoder"), *arguments],
+        [stage.program(program), "--decoder", stage.program(decoder), *arguments],
         env={**os.environ, **environment}, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
 
 
-def report(stage, environment, *arguments, program="spice-overlay-doctor"):
+def report(stage, environment, *arguments, **programs):
     """What it says as JSON, checked for what is always so."""
-    done = run(stage, environment, "--json", *arguments, program=program)
+    done = run(stage, environment, "--json", *arguments, **programs)
     check(done.returncode in STATUS.values(), f"exit status {done.returncode}: {done.stderr}")
     said = json.loads(done.stdout)
     if options.keep:
@@ -112,6 +112,7 @@ def opengl_without_dmabufs_shows_yuv_from_shared_memory_and_all_films():
         check(said["compositor"]["program"].startswith("weston"), said["compositor"]["program"])
         check({"wl_compositor", "xdg_wm_base"} <= {p["name"] for p in said["compositor"]["protocols"]}, "protocols")
         check({"XR24", "NV12"} <= set(said["compositor"]["shm_formats"]), said["compositor"]["shm_formats"])
+        must_not_be(said, "gpu", "the compositor takes no dmabufs")
         must_not_be(said, "dmabuf", "the compositor takes no dmabufs")
         must_have_played(rungs(said)["shm"]["performance"], "wl_shm/YU12")
         must_have_played(rungs(said)["shm-rgb"]["performance"], "wl_shm/XR24")
@@ -140,6 +141,7 @@ def dmabufs_are_played_where_the_compositor_takes_them():
     with staging.Stage(options.build, options.keep and options.keep / "logs-tree") as stage:
         tree = weston(stage, "gl", weston_tree.WestonTree())
         said = report(stage, {**tree.environment, "SPICE_OVERLAY_DMABUF": "always"}, program="doctor-with-stand-in")
+        must_not_be(said, "gpu", "names no GPU (SPICE_OVERLAY_RENDER_NODE can)")
         must_have_played(rungs(said)["dmabuf"]["performance"], "linux-dmabuf/YU12")
         must_have_played(rungs(said)["dmabuf-rgb"]["performance"], "linux-dmabuf/XR24")
         must_have_copied(rungs(said)["dmabuf"]["performance"], 0, 0)
@@ -147,6 +149,35 @@ def dmabufs_are_played_where_the_compositor_takes_them():
         check(said["compositor"]["dmabuf"]["formats"], said["compositor"])
         check({stream["rung"] for stream in said["streams"]} == {"dmabuf-rgb"}, said["streams"])
         check(said["verdict"] == "works", said["verdict"])
+
+
+def a_gpu_is_tried_with_what_it_decodes_and_what_it_does_not_is_named():
+    folder = options.build / "tests/vadriver"
+    if not (folder / "spice_overlay_test_drv_video.so").exists():
+        raise Skip("this build has no libva driver for tests: it takes libva-dev")
+    with staging.Stage(options.build, options.keep and options.keep / "logs-gpu") as stage:
+        tree = weston(stage, "gl", weston_tree.WestonTree())
+
+        def look(fault):
+            environment = {
+                **tree.environment,
+                "SPICE_OVERLAY_DMABUF": "always",
+                "SPICE_OVERLAY_RENDER_NODE": "/dev/null",
+                "LIBVA_DRIVERS_PATH": str(folder.resolve()),
+                "LIBVA_DRIVER_NAME": "spice_overlay_test",
+                "LIBVA_TEST_FAULT": fault,
+            }
+            return report(stage, environment, program="doctor-with-stand-in", decoder="decoder-with-stand-in")
+
+        said = look("")
+        gpu = rungs(said)["gpu"]
+        must_have_played(gpu["performance"], "linux-dmabuf/NV12")
+        must_have_copied(gpu["performance"], 0, 0)
+        check((gpu["performance"]["codec"], gpu["why_not"]) == ("VP9", None), gpu)
+        check("driver for tests" in gpu["performance"]["decoder"], gpu["performance"])
+        whys = {(s["codec"], s["height"]): s["passed_over"][0]["why_not"] for s in said["streams"]}
+        check("colours" in whys["VP9", 1080], whys)
+        check(whys["H.264", 1080] and "colours" not in whys["H.264", 1080], whys)
 
 
 def each_reason_is_said_for_its_own_cause():
