@@ -270,6 +270,7 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=pathlib.Path, help="keep pictures and logs here")
     options, _ = parser.parse_known_args()
+    options.build = options.build.resolve()
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         for old in options.out.glob("[0-9][0-9]-*.png"):

@@ -23,7 +23,8 @@ import staged
 from cases import check
 
 PLACES = {"gst-play": (5, 0), "spice-overlay-play": (370, 384)}  # frames included, and none over the other
-FACTORS = {"gst-play": 24, "spice-overlay-play": 12}  # which is more than may be in flight, in the seconds until a client is given up
+# The second is more than may be in flight, in the seconds until a client is given up.
+FACTORS = {"gst-play": 24, "spice-overlay-play": 12}
 SECONDS = 120  # on a busy computer
 RECONNECTS = 200
 WHOLE_VIEWERS = 4  # of them; the others only open the port, since a viewer takes seconds
@@ -250,7 +251,8 @@ def keep_pictures(function):
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    staged.main("Faults", [(function.__name__, function) for function in CASES], set_up, both_play, after_failure=keep_pictures)
+    chosen = [(function.__name__, function) for function in CASES]
+    staged.main("Faults", chosen, set_up, both_play, after_failure=keep_pictures)
 
 
 if __name__ == "__main__":

@@ -163,7 +163,9 @@ def purged_packages_leave_nothing_behind_and_the_player_goes_on():
     units = run("systemctl", "list-units", "--plain", "--no-legend", "spice-overlay*")  # that run, or have failed
     check(not units, f"left behind: {units}")
     staging.wait_for(
-        lambda: play.shown_by_guest() >= players.LIKE_THE_FILM, SECONDS, lambda: f"the film in the guest: {play.process.tail()}"
+        lambda: play.shown_by_guest() >= players.LIKE_THE_FILM,
+        SECONDS,
+        lambda: f"the film in the guest: {play.process.tail()}",
     )
 
 
