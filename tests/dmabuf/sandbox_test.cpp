@@ -214,7 +214,7 @@ TEST(Sandbox, layers_hold_without_the_filter)
 TEST(CallLists, are_as_short_as_promised_and_have_reasons)
 {
     EXPECT_LE(call_names(SandboxKind::kSoftware).size(), 20u);
-    EXPECT_LE(call_names(SandboxKind::kDevice).size(), 37u);
+    EXPECT_LE(call_names(SandboxKind::kDevice).size(), 35u);
     for (const AllowedCall &call : call_list(SandboxKind::kDevice))
         EXPECT_GT(std::strlen(call.why), 5u) << call.name;
 }
