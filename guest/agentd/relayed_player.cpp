@@ -48,7 +48,7 @@ std::int64_t Allowance::back_at() const
 RelayedPlayer::RelayedPlayer(Relay &relay, std::string name, std::int64_t now, std::uint64_t nonce)
     : relay_(relay),
       name_(std::move(name)),
-      memory_(std::make_shared<MemoryBudget>(relay.limits().player_memory)),
+      memory_(std::make_shared<MemoryBudget>(MemoryBudget{relay.limits().player_memory})),
       session_(relay_hello(relay.limits()), *this, relay.limits().assembly),
       now_(now),
       bytes_(relay.limits().bytes_per_second),
