@@ -335,7 +335,8 @@ Status DecoderProcess::Private::handle(Packet &packet)
         if (const auto message = as<ipc::Failed>(packet)) {
             if (!may_end_with(message->reason))
                 return Error{"failure with reason " + std::to_string(message->reason)};
-            end(static_cast<wire::Reason>(message->reason), printable(message->text, sizeof message->text));
+            const std::string why = printable(message->text, sizeof message->text);
+            end(static_cast<wire::Reason>(message->reason), why.empty() ? "the decoder process does not say why" : why);
             return Success{};
         }
         break;

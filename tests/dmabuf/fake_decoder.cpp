@@ -399,6 +399,7 @@ const std::map<std::string, std::function<void()>> kBehaviours = {
          send_bytes(&m, sizeof m - 8);
      }},
     {"fails_for_no_reason", [] { failure(0, "x"); }},
+    {"fails_without_a_word", [] { failure(static_cast<std::uint32_t>(wire::Reason::kDecoderFailed), ""); }},
     {"fails_for_a_strange_reason", [] { failure(static_cast<std::uint32_t>(wire::Reason::kClosedByUser), "x"); }},
     {"exits", [] { std::_Exit(7); }},
     {"crashes",

@@ -156,6 +156,16 @@ TEST(DecoderProcess, text_of_a_failure_reaches_no_terminal_unfiltered)
     EXPECT_EQ(driver.why, "no?such?[31m thing");
 }
 
+TEST(DecoderProcess, failure_without_a_word_is_told_in_words)
+{
+    Driver driver(config("fails_without_a_word"));
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed(kUnit));
+    EXPECT_FALSE(driver.wait([] { return false; }, kDeadline));
+    EXPECT_EQ(driver.failures, 1u);
+    EXPECT_EQ(driver.why, "the decoder process does not say why");
+}
+
 TEST(DecoderProcess, frame_of_an_old_epoch_is_dropped_and_its_slot_goes_back)
 {
     Driver driver(config("frames_of_an_old_epoch"));
