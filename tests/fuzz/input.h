@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <initializer_list>
+#include <span>
+#include <vector>
+
+#include <unistd.h>
+
+/// What every target defines. Returns 0; whatever is wrong ends the process.
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size);
+
+namespace spice_overlay::fuzz {
+
+using Bytes = std::vector<std::uint8_t>;
+
+/// The fuzzer's bytes as a row of choices. When they are used up every choice is 0.
+class Input {
+public:
+    Input(const std::uint8_t *data, std::size_t size) : left_(data, size) {}
+
+    [[nodiscard]] bool empty() const { return left_.empty(); }
+    std::uint8_t byte() { return number<std::uint8_t>(); }
+    template <typename T>
+    T number()
+    {
+        T value = 0;
+        const std::size_t size = std::min(sizeof value, left_.size());
+        if (size > 0)
+            std::memcpy(&value, left_.data(), size);
+        left_ = left_.subspan(size);
+        return value;
+    }
+    /// One in `n`, n at most 256.
+    bool rarely(unsigned n) { return byte() % n == n - 1; }
+    /// low ... high, both included, at most 65536 numbers.
+    int range(int low, int high)
+    {
+        const unsigned span = static_cast<unsigned>(high - low) + 1;
+        return low + static_cast<int>((span <= 256 ? byte() : number<std::uint16_t>()) % span);
+    }
+    template <typename T>
+    T pick(std::initializer_list<T> choices)
+    {
+        return choices.begin()[byte() % choices.size()];
+    }
+    Bytes bytes(std::size_t most)
+    {
+        const auto some = left_.first(std::min(most, left_.size()));
+        left_ = left_.subspan(some.size());
+        return {some.begin(), some.end()};
+    }
+
+private:
+    std::span<const std::uint8_t> left_;
+};
+
+/// A promise that the code under test has to keep. Not assert(): it holds in every build.
+inline void require(bool kept, const char *promise)
+{
+    if (kept)
+        return;
+    std::fprintf(stderr, "broken promise: %s\n", promise);
+    std::abort();
+}
+
+/// The same before and after when nothing has been left open.
+inline int lowest_free_descriptor()
+{
+    const int fd = ::dup(STDIN_FILENO);
+    require(fd >= 0, "standard input is open");
+    ::close(fd);
+    return fd;
+}
+
+} // namespace spice_overlay::fuzz
