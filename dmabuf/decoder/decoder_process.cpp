@@ -486,9 +486,10 @@ std::vector<std::uint8_t> open_message(const DecoderProcess::Config &config)
     const std::size_t formats_size = formats.size() * sizeof(ipc::SurfaceFormat);
     open.head.size = static_cast<std::uint32_t>(sizeof open + formats_size + stream.extradata.size());
 
-    std::vector<std::uint8_t> bytes(sizeof open + formats_size);
+    std::vector<std::uint8_t> bytes(sizeof open);
     std::memcpy(bytes.data(), &open, sizeof open);
-    std::memcpy(bytes.data() + sizeof open, formats.data(), formats_size);
+    const auto *listed = reinterpret_cast<const std::uint8_t *>(formats.data());
+    bytes.insert(bytes.end(), listed, listed + formats_size); // there may be none, and no address then
     bytes.insert(bytes.end(), stream.extradata.begin(), stream.extradata.end());
     return bytes;
 }
