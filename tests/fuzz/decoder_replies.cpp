@@ -40,6 +40,7 @@ namespace {
 constexpr std::uint32_t kWidth = 64;
 constexpr std::uint32_t kHeight = 32;
 constexpr YuvColourSet kTold = set_of(YuvColour::kBt601) | set_of(YuvColour::kBt709);
+constexpr std::uint64_t kTiled = 1; ///< a modifier other than linear
 constexpr std::int64_t kBudget = 1 << 16;
 
 /// What a decoder may send along: the first two are right for small pictures.
@@ -74,6 +75,8 @@ public:
         config.dmabuf_fourccs = {kFourccNv12};
         config.told_colours = kTold;
         config.allocator = in.byte() % 4 == 0 ? Allocator::kNone : Allocator::kStandIn;
+        config.surfaces.add(kFourccNv12, kTiled);
+        config.surfaces.add(kFourccP010, kModifierLinear);
         config.budget = &budget_;
         config.stream.extradata = in.bytes(in.byte() % 4u);
         auto started = DecoderProcess::start(config, *this);
@@ -132,6 +135,11 @@ public:
                 "only colours that were asked for");
         require(frame.decode_ns >= 0, "time is not negative");
     }
+    void path(bool, const std::string &name, const std::string &why) override
+    {
+        expect_alive();
+        require(printable(name) && printable(why), "text is printable");
+    }
     void consumed(std::uint32_t units) override
     {
         expect_alive();
@@ -142,11 +150,15 @@ public:
         expect_alive();
         failed_ = true;
         require(reason != wire::Reason::kNone && !why.empty(), "there is a reason");
-        require(std::all_of(why.begin(), why.end(), [](char c) { return c >= ' ' && c <= '~'; }), "text is printable");
+        require(printable(why), "text is printable");
         require(decoder_->pid() == -1, "who has failed has no process");
     }
 
 private:
+    static bool printable(const std::string &text)
+    {
+        return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+    }
     void expect_alive() const { require(!failed_, "who has failed is silent"); }
 
     void step(Input &in)
@@ -208,7 +220,12 @@ private:
             in_text(in, log.text);
             return send(in, log, {});
         }
-        case 3:
+        case 3: {
+            ipc::Path path{.hardware = in.byte() % 2u};
+            in_text(in, path.name);
+            in_text(in, path.why);
+            return send(in, path, {});
+        }
         case 4:
         case 5:
         case 6: {
@@ -230,6 +247,7 @@ private:
             }
             if (kind != 0) {
                 buffer.dmabufs = 1;
+                buffer.modifier = in.rarely(4) ? kTiled : kModifierLinear;
                 fds.push_back(in.rarely(8) ? any(in) : descriptors()[0]);
             }
             return send(in, buffer, std::move(fds));
