@@ -342,7 +342,7 @@ class Host:
         self.needed = []  # processes without which nothing more will happen
         if controlled:
             self.control = socket.socket(socket.AF_UNIX)
-            self.control.connect(str(control))
+            wait_for(lambda: self.control.connect_ex(str(control)) == 0, 10, "the host to listen")  # a moment after the socket is there
 
     def tell(self, line):
         self.control.sendall(line.encode() + b"\n")
