@@ -103,12 +103,38 @@ WindowPlayer::Private::~Private()
         g_main_loop_unref(loop);
 }
 
+namespace {
+
+/// X's own way of showing pictures, or null. Of the sinks that playbin would find itself, the one that draws by GL keeps the window from coming
+/// back from full screen.
+GstElement *x11_sink()
+{
+    for (const char *name : {"xvimagesink", "ximagesink"}) {
+        GstElement *sink = gst_element_factory_make(name, nullptr);
+        if (!sink)
+            continue;
+        gst_object_ref_sink(sink);
+        const bool works = gst_element_set_state(sink, GST_STATE_READY) != GST_STATE_CHANGE_FAILURE;
+        gst_element_set_state(sink, GST_STATE_NULL);
+        if (works)
+            return sink;
+        gst_object_unref(sink);
+    }
+    return nullptr;
+}
+
+} // namespace
+
 Status WindowPlayer::Private::make_pipeline()
 {
     playbin = gst_element_factory_make("playbin", nullptr);
     if (!playbin)
         return Error{"GStreamer's playbin is missing; install gstreamer1.0-plugins-base"};
     gst_object_ref_sink(playbin);
+    if (GstElement *sink = x11_sink()) {
+        g_object_set(playbin, "video-sink", sink, nullptr);
+        gst_object_unref(sink);
+    }
     if (!options.sound)
         g_object_set(playbin, "audio-sink", gst_element_factory_make("fakesink", nullptr), nullptr);
     gst_element_add_property_deep_notify_watch(playbin, nullptr, TRUE); // the decoder's state, by way of the bus
