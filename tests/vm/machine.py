@@ -155,9 +155,14 @@ class Machine:
         self.started = 0
         for name in [accelerator] if accelerator else _accelerators():
             self.accelerator = name
-            if self._boot(KVM_SECONDS if name == "kvm" and not accelerator else TCG_SECONDS):
+            try:
+                self._boot(KVM_SECONDS if name == "kvm" and not accelerator else TCG_SECONDS)
                 return
-        raise Failure(f"the guest does not boot: {self.process.tail()}")
+            except Failure:
+                self.process.stop()
+                if name != "kvm" or accelerator:
+                    raise
+                _remember_no_kvm()
 
     def _boot(self, seconds):
         stage = self.stage
@@ -195,21 +200,15 @@ class Machine:
             lambda: (control.exists() and qmp.exists()) or not self.process.alive, 20, "QEMU's sockets"
         )
         if not self.process.alive:
-            if self.accelerator == "kvm":
-                return False
-            raise Missing(f"QEMU does not start: {self.process.tail()}")
+            # Hardware that KVM cannot do with ends QEMU early, before its sockets or a little after.
+            raise (Failure if self.accelerator == "kvm" else Missing)(f"QEMU does not start: {self.process.tail()}")
         self.ready = threading.Event()
         self.control = LineSocket(control, self._received)
         self.qmp = Qmp(qmp, self.process)
         deadline = time.monotonic() + seconds
         while not self.ready.wait(0.1):
             if time.monotonic() > deadline or not self.process.alive:
-                if self.accelerator == "kvm":
-                    self.process.stop()
-                    _remember_no_kvm()
-                    return False
                 raise Failure(f"the guest is not up after {seconds} s: {self.process.tail()}")
-        return True
 
     def _received(self, message):
         if message is None:
