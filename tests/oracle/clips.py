@@ -87,10 +87,11 @@ ENCODERS = {
     "vp8": ["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "12M", "-g", "30"],
     "hevc": ["-c:v", "libx265", "-preset", "ultrafast", "-crf", "10", "-g", "30", "-x265-params", "log-level=error"],
     "vp9": ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "12M", "-g", "30"],
+    "vp9-10": ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "12M", "-g", "30"],
     "av1": ["-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8", "-b:v", "8M", "-g", "30"],
     "mjpeg": ["-c:v", "mjpeg", "-q:v", "2"],
 }
-FULL_RANGE = ("mjpeg",)  # the codec has nothing else
+PIXELS = {"mjpeg": "yuvj420p", "vp9-10": "yuv420p10le"}  # other than yuv420p: full range, 10 bits
 
 
 def make(folder, width, height, count=240, fps=30, seed=1, codec="h264", suffix="mkv", options=()):
@@ -120,7 +121,7 @@ def make(folder, width, height, count=240, fps=30, seed=1, codec="h264", suffix=
             *ENCODERS[codec],
             *options,
             "-pix_fmt",
-            "yuvj420p" if codec in FULL_RANGE else "yuv420p",
+            PIXELS.get(codec, "yuv420p"),
             str(unfinished),
         ],
         stdin=subprocess.PIPE,
@@ -175,9 +176,9 @@ def probe(video):
 
 
 class Reference:
-    """Every frame of a video as the ffmpeg program decodes it: 8-bit 4:2:0 planes, and how they become colours. Of a
-    long video the first `max_bytes` of decoded frames; `whole` says whether that is all. `turn`: of a video that asks
-    for it, the frames turned by so many degrees clockwise."""
+    """Every frame of a video as the ffmpeg program decodes it: 4:2:0 planes in the values of 8 bits (of a video of 10,
+    with their quarters), and how they become colours. Of a long video the first `max_bytes` of decoded frames; `whole`
+    says whether that is all. `turn`: of a video that asks for it, the frames turned by so many degrees clockwise."""
 
     def __init__(self, video, folder, max_bytes=4 << 30, turn=0):
         self.path, self.turn = pathlib.Path(video), turn
@@ -190,7 +191,9 @@ class Reference:
         self.matrix = "bt709" if info.get("color_space") == "bt709" else "bt601"
         self.full_range = info.get("color_range") == "pc" or info.get("pix_fmt", "").startswith("yuvj")
         self.chroma = ((self.width + 1) // 2, (self.height + 1) // 2)
-        self.frame_bytes = self.width * self.height + 2 * self.chroma[0] * self.chroma[1]
+        self.deep = "10" in info.get("pix_fmt", "")
+        samples = self.width * self.height + 2 * self.chroma[0] * self.chroma[1]
+        self.frame_bytes = samples * (2 if self.deep else 1)
         key = hashlib.sha256(
             f"{self.path.resolve()} {self.path.stat().st_size} {self.path.stat().st_mtime_ns} {max_bytes} {turn}".encode()
         )
@@ -202,13 +205,16 @@ class Reference:
         if self.count == 0:
             raise BadVideo(f"{self.path}: ffmpeg decodes no frame of it")
         self.whole = self.count < max_bytes // self.frame_bytes
-        self.data = data[: self.count * self.frame_bytes].reshape(self.count, self.frame_bytes)
+        data = data[: self.count * self.frame_bytes]
+        if self.deep:
+            data = data.view("<u2") / np.float32(4)
+        self.data = data.reshape(self.count, samples)
 
     def _decode(self, raw, limit):
         raw.parent.mkdir(parents=True, exist_ok=True)
         unfinished = raw.with_name("unfinished-" + raw.name)
         # Passthrough: every decoded frame once, as it is. Range and matrix stay the video's own.
-        pixels = "yuvj420p" if self.full_range else "yuv420p"
+        pixels = "yuv420p10le" if self.deep else "yuvj420p" if self.full_range else "yuv420p"
         done = subprocess.run(
             [
                 "ffmpeg",

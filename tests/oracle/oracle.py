@@ -19,7 +19,7 @@ import numpy as np
 from clips import counter_places, read_counter
 
 # Of 255, on each of R, G and B. Compositors take 127.5 for the middle of chroma (1 in B), filter it with weights of 8
-# bits (one level, 2 in B), and round.
+# bits (one level, 2 in B), take 10 bits in the upper part of 16 for 16 (up to one level), and round.
 TOLERANCE = 4
 SCALED_TOLERANCE = 6  # when a filter has worked on Y as well
 

@@ -132,6 +132,11 @@ def frames_that_a_gpu_decodes_are_shown_where_they_are_and_every_pixel_is_right(
     check("why_not_hardware" not in stats, stats)
 
 
+def frames_of_10_bits_from_a_gpu_are_shown_as_they_are_and_every_pixel_is_right():
+    stats = perform_by_gpu("gpu-10", "vp9-10", "linux-dmabuf/P010")
+    check("why_not_hardware" not in stats, stats)
+
+
 def frames_go_on_in_software_when_the_gpu_loses_its_memory():
     stats = perform_by_gpu("gpu-lost", "vp8", "linux-dmabuf/YU12", fault="lost:40")
     check(stats["decoder"] == "software", stats["decoder"])
