@@ -143,7 +143,7 @@ def desktop_player_redirects_as_it_is(command, page=None):
         if not shutil.which(program):
             raise Skip(f"{program} is not installed")
     with desk(build, clips) as d:
-        path = film(clips, seconds=20)
+        path = film(clips, seconds=120)  # on a busy computer a player takes long to begin, and none of them plays it twice
         if page:
             page_path = d.stage.path("page.html")
             page_path.write_text(page.format(film=path))

@@ -30,8 +30,8 @@ def film(clips, seconds=8, size="320x240", rate=25, suffix="mp4", encoder=("-c:v
     path = clips / f"film-{seconds}-{size}-{rate}-{'-'.join(word.strip('-+') for word in encoder)}{'-busy' if busy else ''}-{keys}.{suffix}"
     if not path.exists():
         source = f"testsrc2=s={size}:r={rate}:d={seconds}" if busy else (
-            f"color=s={size}:r={rate}:d={seconds},geq=lum='32+2*mod(N\\,{FRAMES})':cb=128:cr=128")  # fmt: skip
-        subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i", source, *encoder, "-g", str(keys), "-pix_fmt", "yuv420p",
+            f"color=s={size}:r={rate},geq=lum='32+2*N':cb=128:cr=128,trim=end_frame={FRAMES},loop=-1:{FRAMES}")  # fmt: skip
+        subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i", source, "-t", str(seconds), *encoder, "-g", str(keys), "-pix_fmt", "yuv420p",
                         path], check=True)  # fmt: skip
     return path
 

@@ -16,6 +16,16 @@ import sys
 import xml.etree.ElementTree as xml
 
 
+MOST_OF_A_REASON = 600  # characters
+
+
+def _in_one_line(reason):
+    """Both ends of it, where it is long: what was waited for comes first, what programs said last."""
+    line = " ".join((reason or "no reason given").split())
+    half = MOST_OF_A_REASON // 2
+    return line if len(line) <= MOST_OF_A_REASON else f"{line[:half]} ... {line[-half:]}"
+
+
 class Tally:
     def __init__(self):
         self.passed = 0
@@ -26,11 +36,11 @@ class Tally:
         for case in xml.parse(file).getroot().iter("testcase"):
             name = f"{case.get('classname')}.{case.get('name')}"
             skip = case.find("skipped")
-            if case.find("failure") is not None or case.find("error") is not None:
-                self.failed.append(name)
+            failure = next((found for found in map(case.find, ("failure", "error")) if found is not None), None)
+            if failure is not None:
+                self.failed.append(f"{name}: {_in_one_line(failure.get('message'))}")
             elif skip is not None or case.get("result") == "skipped":
-                reason = (skip.get("message") or "") if skip is not None else ""
-                self.skipped.append(f"{name}: {' '.join(reason.split()) or 'no reason given'}")
+                self.skipped.append(f"{name}: {_in_one_line(skip is not None and skip.get('message'))}")
             elif case.get("status") == "run":  # a disabled or filtered case is "notrun"
                 self.passed += 1
 

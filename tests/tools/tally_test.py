@@ -20,8 +20,8 @@ SKIPPED = '<testcase name="c" classname="S" status="run" result="skipped"><skipp
 NOT_RUN = '<testcase name="d" classname="S" status="notrun" result="suppressed"/>'
 
 
-def closing_line(tests, reports):
-    """(status, last line) for Meson results {program: result} and reports {program: cases as XML}."""
+def said_of(tests, reports):
+    """(status, lines) for Meson results {program: result} and reports {program: cases as XML}."""
     with tempfile.TemporaryDirectory() as folder:
         build, results = pathlib.Path(folder, "build"), pathlib.Path(folder, "results")
         (build / "meson-logs").mkdir(parents=True)
@@ -34,11 +34,12 @@ def closing_line(tests, reports):
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
             status = tally.main([str(build), str(results)])
-        return status, output.getvalue().splitlines()[-1]
+        return status, output.getvalue().splitlines()
 
 
 def expect(tests, reports, status, line):
-    got = closing_line(tests, reports)
+    got_status, lines = said_of(tests, reports)
+    got = got_status, lines[-1]
     check(got == (status, line), f"{got}, expected {(status, line)}")
 
 
@@ -53,6 +54,15 @@ def counts_a_program_without_cases_as_one():
 
 def counts_a_failed_case_once():
     expect([("x", "FAIL")], {"x": CASES % (PASSED + FAILED)}, 1, "1 passed, 1 failed, 0 skipped")
+
+
+def says_why_a_case_failed_and_not_at_length():
+    _, lines = said_of([("x", "FAIL")], {"x": CASES % FAILED})
+    check("  S.b: no" in lines, f"{lines}")
+    told = FAILED.replace('"no"', f'"waited for\n{"x" * 10_000} in vain"')
+    _, lines = said_of([("x", "FAIL")], {"x": CASES % told})
+    line = next(line for line in lines if line.startswith("  S.b"))
+    check("waited for x" in line and line.endswith("x in vain") and len(line) < 700, line)
 
 
 def counts_a_program_that_died_although_its_cases_passed():
@@ -75,4 +85,4 @@ def fails_on_a_report_that_is_cut_off():
 
 
 if __name__ == "__main__":
-    cases.main("Tally", cases.named(sys.modules[__name__], "counts_", "fails_"))
+    cases.main("Tally", cases.named(sys.modules[__name__], "counts_", "says_", "fails_"))
