@@ -139,8 +139,8 @@ def _unpack_kernel(bzimage, target):
     target.write_bytes(payload)
 
 
-def _modules_in_order(folder):
-    """(name, contents) of MODULES and all they depend on, each after what it needs. Those built in are left out."""
+def modules_in_order(folder, names=MODULES):
+    """name -> contents of these modules and all they depend on, each after what it needs. Those built in are left out."""
     files = {path.name.split(".")[0].replace("-", "_"): path for path in folder.rglob("*.ko*")}
     done = {}
 
@@ -155,32 +155,35 @@ def _modules_in_order(folder):
             add(other)
         done[name] = data
 
-    for name in MODULES:
+    for name in names:
         add(name)
     return done
 
 
 def _make_initramfs(root, modules, target):
-    """A cpio archive ("newc") of busybox, the modules and stage 1."""
-    files = {"bin": None, "modules": None, "bin/busybox": (0o755, (root / "usr/bin/busybox").read_bytes())}
-    files["init"] = (0o755, (HERE / "guest/stage1.sh").read_bytes())
-    for number, (name, data) in enumerate(_modules_in_order(modules).items()):
-        files[f"modules/{number:02}-{name}.ko"] = (0o644, data)
-    archive = bytearray()
+    """busybox, the modules and stage 1."""
+    files = {"bin": None, "modules": None, "bin/busybox": (root / "usr/bin/busybox").read_bytes()}
+    files["init"] = (HERE / "guest/stage1.sh").read_bytes()
+    for number, (name, data) in enumerate(modules_in_order(modules).items()):
+        files[f"modules/{number:02}-{name}.ko"] = data
+    write_initramfs(files, target)
 
-    def add(name, mode, data):
-        nonlocal archive
-        fields = [len(archive) + 1, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0]
-        archive += b"070701" + "".join(f"{field & 0xFFFFFFFF:08x}" for field in fields).encode()
-        archive += name.encode() + b"\0"
-        archive += b"\0" * (-len(archive) % 4)
-        archive += data
-        archive += b"\0" * (-len(archive) % 4)
 
-    for name, entry in files.items():
-        if entry is None:
-            add(name, 0o040755, b"")
-        else:
-            add(name, 0o100000 | entry[0], entry[1])
-    add("TRAILER!!!", 0, b"")
-    target.write_bytes(archive)
+def write_initramfs(files, target):
+    """A cpio archive ("newc") of `files`: name -> bytes, or None for a folder, which comes before what it holds."""
+    with open(target, "wb") as archive:
+
+        def pad():
+            archive.write(b"\0" * (-archive.tell() % 4))
+
+        def add(name, mode, data):
+            fields = [0, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0]
+            archive.write(b"070701" + "".join(f"{field & 0xFFFFFFFF:08x}" for field in fields).encode())
+            archive.write(name.encode() + b"\0")
+            pad()
+            archive.write(data)
+            pad()
+
+        for name, data in files.items():
+            add(name, 0o040755 if data is None else 0o100755, data or b"")
+        add("TRAILER!!!", 0, b"")

@@ -47,7 +47,8 @@ class LineSocket:
 
     def __init__(self, path, received):
         self.socket, self.received = socket.socket(socket.AF_UNIX), received
-        self.socket.connect(str(path))
+        # The path is there a moment before anybody listens.
+        staging.wait_for(lambda: self.socket.connect_ex(str(path)) == 0, 20, f"a listener on {path}")
         self.sending = threading.Lock()
         threading.Thread(target=self._receive, daemon=True).start()
 
