@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <set>
 #include <sstream>
 
 namespace spice_overlay::host {
@@ -85,18 +86,27 @@ void Publisher::publish()
         return;
     std::vector<Rect> areas = desktop_.paint();
     Lines lines{};
+    // What was closed and opened again at one tick: with the first of these its sender forgets where it was.
+    std::set<int> reopened;
+    for (const Player::VideoCommand &command : commands_)
+        if (command.verb == std::string_view("close"))
+            reopened.insert(command.index);
     for (const VideoView &view : desktop_.videos()) {
         std::string line = geometry_line(view);
         if (view.state == VideoView::State::kClosed) {
             published_.erase(view.index);
-        } else if (published_[view.index] != line) {
+            reopened.erase(view.index);
+        } else if (published_[view.index] != line || reopened.contains(view.index)) {
             published_[view.index] = line;
             lines.geometries[view.index] = line;
-            lines.lines.push_back(std::move(line));
+            if (!reopened.contains(view.index))
+                lines.lines.push_back(std::move(line));
         }
     }
     for (const Player::VideoCommand &command : commands_)
         lines.lines.push_back(command_line(command));
+    for (int index : reopened)
+        lines.lines.push_back(published_[index]);
     lines.commands = std::exchange(commands_, {});
 
     std::uniform_int_distribution<int> any(-kRandomSkew, kRandomSkew);

@@ -185,7 +185,7 @@ TEST(Geometry, follows_the_scene_line_by_line)
 {
     HostProgram host("desktop 320x200\nvideo 1 film -10 60 160 90\nwindow notes 20 20 50 200 hidden\n"
                      "open film\nstep one\nshow notes\nstep two\npause film\nminimise film\nseek film 1500ms\n"
-                     "resume film\nstep three\nclose film\nstep four\n");
+                     "resume film\nstep three\nclose film\nopen film\nstep four\nclose film\nstep five\n");
     ASSERT_TRUE(host.ready());
     Peer control(host.path("control"));
     Peer geometry(host.path("geometry"));
@@ -206,7 +206,12 @@ TEST(Geometry, follows_the_scene_line_by_line)
     EXPECT_TRUE(late.wait_for("geometry 1 0 -10 60 160 90 01FE77 0\nopen 1\n")) << late.received();
     control.send("continue\n");
     EXPECT_TRUE(control.next_line("\"four\""));
-    EXPECT_TRUE(geometry.wait_for("close 1\n"));
+    expected +=
+        "close 1\nopen 1\ngeometry 1 0 -10 60 160 90 01FE77 0\n"; // which the sender has forgotten with the close
+    EXPECT_TRUE(geometry.wait_for(expected)) << geometry.received();
+    control.send("continue\n");
+    EXPECT_TRUE(control.next_line("\"five\""));
+    EXPECT_TRUE(geometry.wait_for(expected + "close 1\n"));
     EXPECT_EQ(geometry.received(), expected + "close 1\n");
 }
 
