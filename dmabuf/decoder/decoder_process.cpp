@@ -4,6 +4,7 @@
 #include "child.h"
 #include "dmabuf/memfd.h"
 #include "ipc.h"
+#include "portclient/base/clock.h"
 #include "slot_table.h"
 #include "unit_places.h"
 
@@ -155,6 +156,8 @@ struct DecoderProcess::Private {
     std::uint64_t progress_watched = 0;
     std::int64_t silent_since = -1;                                  ///< negative: nobody watches
     unsigned paths_seen = 0;
+    std::int64_t started = monotonic_now();
+    bool ready = false;
     std::int64_t min_pts = std::numeric_limits<std::int64_t>::max(); ///< of this epoch's units
     std::int64_t max_pts = std::numeric_limits<std::int64_t>::min();
 
@@ -328,6 +331,14 @@ Status DecoderProcess::Private::handle(Packet &packet)
                 return Error{"more changes of path than there are paths"};
             listener.path(message->hardware != 0, printable(message->name, sizeof message->name),
                           printable(message->why, sizeof message->why));
+            return Success{};
+        }
+        break;
+    case ipc::Kind::kReady:
+        if (const auto message = as<ipc::Ready>(packet)) {
+            if (std::exchange(ready, true))
+                return Error{"that it is ready a second time"};
+            listener.ready(std::clamp(message->at, started, monotonic_now()));
             return Success{};
         }
         break;

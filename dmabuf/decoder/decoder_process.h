@@ -70,6 +70,8 @@ public:
         {
             static_cast<void>(hardware), static_cast<void>(name), static_cast<void>(why);
         }
+        /// The process decodes from here on: since `at`, ns of CLOCK_MONOTONIC, between its start and now. Once.
+        virtual void ready(std::int64_t at) { static_cast<void>(at); }
         /// So many access units, the oldest, are out of the shared memory.
         virtual void consumed(std::uint32_t units) = 0;
         /// The process is gone or had to be ended: it sent nonsense, died, or could not decode. Slots and the memory

@@ -20,7 +20,7 @@
 /// exits after Failed.
 namespace spice_overlay::ipc {
 
-inline constexpr std::uint16_t kVersion = 3;
+inline constexpr std::uint16_t kVersion = 4;
 inline constexpr int kSocketFd = 3;
 inline constexpr int kUnitsFd = 4;
 inline constexpr int kDeviceFd = 5;
@@ -82,6 +82,7 @@ enum class Kind : std::uint16_t {
     kFailed = 0x84,
     kLog = 0x85,
     kPath = 0x86,
+    kReady = 0x87,
 };
 
 struct Head {
@@ -173,6 +174,12 @@ struct Path {
     char why[152] = {}; ///< why not by something better
 };
 
+/// The codec is open and the sandbox closed: units are decoded from here on. Once.
+struct Ready {
+    Head head{kVersion, Kind::kReady, sizeof(Ready)};
+    std::int64_t at = 0; ///< ns of CLOCK_MONOTONIC
+};
+
 /// The decoder's last word.
 struct Failed {
     Head head{kVersion, Kind::kFailed, sizeof(Failed)};
@@ -195,6 +202,6 @@ inline constexpr std::size_t kMaxRequest =
 // No padding: what is sent is what was written, and nothing of the sender's memory beside it.
 template <typename... Messages>
 inline constexpr bool kHavePadding = !(std::has_unique_object_representations_v<Messages> && ...);
-static_assert(!kHavePadding<Open, SurfaceFormat, Control, Buffer, Frame, Consumed, Failed, Path, Log>);
+static_assert(!kHavePadding<Open, SurfaceFormat, Control, Buffer, Frame, Consumed, Failed, Path, Ready, Log>);
 
 } // namespace spice_overlay::ipc

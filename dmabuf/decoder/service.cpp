@@ -50,6 +50,7 @@ int Service::run()
 {
     if (auto failure = open())
         return send_failed(*failure);
+    send_ready();
     while (!hung_up_) {
         const bool idle = units_.empty() || pool_.viewer_has_enough();
         if (idle)
@@ -332,6 +333,13 @@ void Service::send_consumed()
         return;
     ipc::Consumed message;
     message.consumed = std::exchange(consumed_, 0);
+    send(message);
+}
+
+void Service::send_ready()
+{
+    ipc::Ready message;
+    message.at = monotonic_now();
     send(message);
 }
 

@@ -44,6 +44,7 @@ private:
 
     void send_frame(FramePool::Slot &slot, const wire::Rect &crop, std::int64_t pts, YuvColour colour);
     void send_consumed();
+    void send_ready();
     void send_path(const Ladder::Path &path);
     int send_failed(const Failure &failure);
     template <typename T>

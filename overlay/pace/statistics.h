@@ -72,6 +72,8 @@ struct Statistics {
     DurationHistogram receipt_to_commit;
     DurationHistogram receipt_to_presentation; ///< of a sample
     DurationHistogram decode;
+    /// From the moment that a decoder started again is ready to its first picture on the screen.
+    DurationHistogram resumption;
 
     /// Called with the next change, and forgotten: whoever is interested need not look as long as nothing happens.
     std::function<void()> on_change;

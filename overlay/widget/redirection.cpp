@@ -202,6 +202,13 @@ void Redirection::frame_committed(const VideoFrame &frame, std::int64_t at)
         statistics_.receipt_to_commit.add(at - frame.received);
 }
 
+void Redirection::frame_shown(const VideoFrame &frame)
+{
+    ++statistics_.frames_presented;
+    if (frame.resumes)
+        statistics_.resumption.add(monotonic_now() - frame.resumes);
+}
+
 void Redirection::frame_presented(const VideoFrame &frame, const VideoSurface::Presentation &how)
 {
     ++statistics_.presentation.measured;

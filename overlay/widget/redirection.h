@@ -56,7 +56,7 @@ private:
     std::int64_t due_time(std::int64_t pts) override { return session_.to_local(pts) + config_.target_delay; }
 
     void frame_committed(const VideoFrame &frame, std::int64_t at) override;
-    void frame_shown(const VideoFrame &) override { ++statistics_.frames_presented; }
+    void frame_shown(const VideoFrame &frame) override;
     void frame_presented(const VideoFrame &frame, const VideoSurface::Presentation &how) override;
     void frame_replaced(const VideoFrame &frame, bool hidden) override;
 

@@ -92,9 +92,10 @@ std::string to_json(const Statistics &s, std::span<const StreamFacts> streams, d
     count("geometry_transactions", s.geometry_transactions);
     count("streams_opened", s.streams_opened);
     count("decoder_restarts", s.decoder_restarts);
-    member("latency_ms", "{\"receipt_to_commit\": " + percentiles(s.receipt_to_commit) +
-                             ", \"receipt_to_presentation\": " + percentiles(s.receipt_to_presentation) +
-                             ", \"decode\": " + percentiles(s.decode) + "}");
+    member("latency_ms", "{\"receipt_to_commit\": " + percentiles(s.receipt_to_commit)
+                             + ", \"receipt_to_presentation\": " + percentiles(s.receipt_to_presentation)
+                             + ", \"decode\": " + percentiles(s.decode)
+                             + ", \"resumption\": " + percentiles(s.resumption) + "}");
     count("wire_bytes", session.wire_bytes);
     count("bitstream_bytes", session.bitstream_bytes);
     count("access_units", session.access_units);

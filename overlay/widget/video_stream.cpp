@@ -72,6 +72,14 @@ void VideoStream::decode(const wire::AccessUnit &unit, std::int64_t received)
         received_.pop_front();
 }
 
+VideoFramePtr VideoStream::take_due(std::int64_t now, unsigned &late)
+{
+    VideoFramePtr frame = queue_.take_due(now, late);
+    if (frame)
+        frame->resumes = std::exchange(resumes_, 0);
+    return frame;
+}
+
 void VideoStream::set_epoch(std::uint32_t epoch)
 {
     if (epoch == epoch_)
@@ -185,6 +193,11 @@ void VideoStream::path(bool hardware, const std::string &name, const std::string
         g_message("stream %u is decoded in software: %s", id(), why.c_str());
 }
 
+void VideoStream::ready(std::int64_t at)
+{
+    resumes_ = restarted_ ? at : 0;
+}
+
 void VideoStream::consumed(std::uint32_t units)
 {
     units = std::min(units, outstanding_);
@@ -237,6 +250,8 @@ void VideoStream::restart()
     queue_.clear();
     received_.clear();
     ++setup_.statistics->decoder_restarts;
+    restarted_ = true;
+    resumes_ = 0;
     if (Status started = start(); !started) {
         g_warning("stream %u: %s", id(), started.error().message.c_str());
         owner_.stream_failed(id(), wire::Reason::kDecoderFailed);

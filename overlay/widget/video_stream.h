@@ -44,7 +44,7 @@ public:
     void decode(const wire::AccessUnit &unit, std::int64_t received);
     void set_epoch(std::uint32_t epoch); ///< a new one drops all frames of the old
 
-    [[nodiscard]] VideoFramePtr take_due(std::int64_t now, unsigned &late) { return queue_.take_due(now, late); }
+    [[nodiscard]] VideoFramePtr take_due(std::int64_t now, unsigned &late);
     [[nodiscard]] std::int64_t next_due() const { return queue_.next_due(); }
     [[nodiscard]] std::uint32_t id() const { return open_.stream; }
     [[nodiscard]] std::uint16_t rotation() const { return open_.rotation; }
@@ -58,6 +58,7 @@ private:
     void buffer(FrameBuffer buffer) override;
     void frame(const DecodedFrame &frame) override;
     void path(bool hardware, const std::string &name, const std::string &why) override;
+    void ready(std::int64_t at) override;
     void consumed(std::uint32_t units) override;
     void failed(wire::Reason reason, const std::string &why) override;
     void attend();
@@ -85,6 +86,8 @@ private:
     std::uint32_t outstanding_ = 0; ///< units in the decoder's ring
     std::uint32_t epoch_ = 0;
     std::uint64_t frames_ = 0;
+    bool restarted_ = false;          ///< the decoder is not the first
+    std::int64_t resumes_ = 0;        ///< of the next frame that is due: VideoFrame::resumes
     std::deque<std::int64_t> deaths_; ///< ns of CLOCK_MONOTONIC, of the last minute
 };
 

@@ -385,6 +385,12 @@ const std::map<std::string, std::function<void()>> kBehaviours = {
          for (unsigned i = 0; i < 16; ++i)
              say(m);
      }},
+    {"is_ready_twice",
+     [] {
+         ipc::Ready m;
+         say(m);
+         say(m);
+     }},
     {"talks_without_end",
      [] {
          ipc::Log m;

@@ -102,9 +102,10 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"frame_in_unknown_colours", "colours that nobody asked for"},
         Case{"frame_consumed_more_than_sent", "more access units"}, Case{"more_frames_than_units", "more frames"},
         Case{"talks_without_end", "more to say"}, Case{"changes_its_path_without_end", "more changes of path"},
-        Case{"log_of_a_wrong_size", "wrong size"}, Case{"fails_for_no_reason", "reason 0"},
-        Case{"fails_for_a_strange_reason", "reason 2"}, Case{"exits", "exited with status 7"},
-        Case{"crashes", "killed by SIGSEGV"}, Case{"hangs_up_and_stays", "killed by SIGKILL"}),
+        Case{"is_ready_twice", "ready a second time"}, Case{"log_of_a_wrong_size", "wrong size"},
+        Case{"fails_for_no_reason", "reason 0"}, Case{"fails_for_a_strange_reason", "reason 2"},
+        Case{"exits", "exited with status 7"}, Case{"crashes", "killed by SIGSEGV"},
+        Case{"hangs_up_and_stays", "killed by SIGKILL"}),
     [](const auto &test) { return test.param.behaviour; });
 
 /// Replies with dmabufs, to a viewer that asked for them.

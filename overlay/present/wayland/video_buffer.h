@@ -75,6 +75,8 @@ struct VideoFrame {
     std::function<void()> release;
     std::int64_t received = 0; ///< ns of CLOCK_MONOTONIC: when its access unit was complete on the port
     std::int64_t due = 0;      ///< ns of CLOCK_MONOTONIC
+    /// ns of CLOCK_MONOTONIC: when the decoder was ready, of the first frame on the screen after it was started again; else 0
+    std::int64_t resumes = 0;
 };
 using VideoFramePtr = std::shared_ptr<VideoFrame>;
 
