@@ -59,7 +59,13 @@ Clip make_clip(const std::string &source, const std::string &options, int frames
             return clip;
         std::filesystem::rename(part, clip.path);
     }
+    return read_clip(clip.path);
+}
 
+Clip read_clip(const std::string &path)
+{
+    Clip clip;
+    clip.path = path;
     // NUT keeps packets as the encoder made them; the "data" muxer writes them one after the other.
     const std::string packets =
         output_of("ffprobe -loglevel error -select_streams v -show_entries packet=pts_time,size,flags -of csv=p=0 "

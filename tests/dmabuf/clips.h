@@ -21,6 +21,9 @@ struct Clip {
 /// Kept in the build directory by what it was made of. Empty units: ffmpeg failed.
 [[nodiscard]] Clip make_clip(const std::string &source, const std::string &options, int frames);
 
+/// The video of a NUT file, cut into access units as they lie in it. Empty units: it could not be read.
+[[nodiscard]] Clip read_clip(const std::string &path);
+
 /// The clip's pictures, one after the other, as the ffmpeg program decodes them into `format` ("yuv420p", "bgr0").
 [[nodiscard]] std::vector<std::uint8_t> reference(const Clip &clip, const std::string &format,
                                                   const std::string &options = "");
