@@ -252,6 +252,8 @@ private:
             }
             return send(in, buffer, std::move(fds));
         }
+        case 7:
+            return send(in, ipc::Ready{.at = in.number<std::int64_t>()}, {});
         default: {
             ipc::Frame frame;
             frame.consumed = in.byte() % 2;
