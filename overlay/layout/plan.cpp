@@ -82,6 +82,51 @@ VideoPlan place(std::uint32_t stream, const VideoGeometry &g, const GuestRect &c
     return plan;
 }
 
+struct Below {
+    VideoPlan video;
+    GuestRegion visible;
+    GuestRect clip;
+};
+
+/// Whether `b` belongs on top of `a`: of what they have in common it is seen more.
+bool belongs_under(const Below &a, const Below &b)
+{
+    const GuestRegion both = a.clip.intersected(b.clip);
+    return (a.visible & both).area() < (b.visible & both).area();
+}
+
+/// From the bottom to the top. This is no sorting: of three, two may lie apart from each other and neither from the third.
+std::vector<Below> stacked(std::vector<Below> videos)
+{
+    const std::size_t count = videos.size();
+    std::vector<std::vector<std::size_t>> under(count); // what belongs under each
+    for (std::size_t i = 0; i < count; ++i)
+        for (std::size_t j = 0; j < count; ++j)
+            if (i != j && !videos[i].clip.intersected(videos[j].clip).empty() && belongs_under(videos[j], videos[i]))
+                under[i].push_back(j);
+    std::vector<bool> placed(count);
+    std::vector<Below> stack;
+    const auto may_lie_here = [&](std::size_t i) {
+        return std::all_of(under[i].begin(), under[i].end(), [&placed](std::size_t j) { return placed[j]; });
+    };
+    while (stack.size() < count) {
+        std::size_t first = count;
+        std::size_t next = count;
+        for (std::size_t i = 0; i < count && next == count; ++i) {
+            if (placed[i])
+                continue;
+            first = std::min(first, i);
+            if (may_lie_here(i))
+                next = i;
+        }
+        if (next == count) // they go round in a circle
+            next = first;
+        placed[next] = true;
+        stack.push_back(std::move(videos[next]));
+    }
+    return stack;
+}
+
 } // namespace
 
 Plan make_plan(std::span<const PlannedStream> streams, const Fit &fit)
@@ -89,11 +134,6 @@ Plan make_plan(std::span<const PlannedStream> streams, const Fit &fit)
     Plan plan;
     if (fit.empty())
         return plan;
-    struct Below {
-        VideoPlan video;
-        GuestRegion visible;
-        GuestRect clip;
-    };
     std::vector<Below> below;
     std::vector<VideoPlan> above;
     const GuestRect display{{0, 0, fit.guest_width, fit.guest_height}};
@@ -109,11 +149,7 @@ Plan make_plan(std::span<const PlannedStream> streams, const Fit &fit)
         else
             below.push_back({place(s.stream, *s.geometry, clip, Placement::kBelow, fit), visible, clip});
     }
-    // The one that is seen more where two overlap belongs on top of the other.
-    std::stable_sort(below.begin(), below.end(), [](const Below &a, const Below &b) {
-        GuestRegion both = a.clip.intersected(b.clip);
-        return (a.visible & both).area() < (b.visible & both).area();
-    });
+    below = stacked(std::move(below));
     for (std::size_t i = 0; i < below.size(); ++i) {
         GuestRegion hole = below[i].visible;
         for (std::size_t above_it = i + 1; above_it < below.size(); ++above_it)

@@ -135,6 +135,25 @@ TEST(Plan, of_two_overlapping_videos_the_one_seen_more_is_on_top_and_the_other_l
     }
 }
 
+TEST(Plan, a_video_stays_on_top_of_a_newer_one_with_another_between_them_that_lies_apart)
+{
+    Fit fit(100, 100, 0, 0, 100, 100);
+    const GuestRect top{{0, 0, 40, 40}};
+    const GuestRect apart{{60, 60, 90, 90}};
+    const GuestRect under{{20, 0, 55, 40}};
+    const GuestRect window{{0, 30, 100, 70}}; // covers a part of each
+    const VideoGeometry geometries[] = {geometry(top, GuestRegion(top) - window), geometry(apart, GuestRegion(apart) - window),
+                                        geometry(under, GuestRegion(under) - window - top)};
+    const PlannedStream streams[] = {{1, &geometries[0]}, {2, &geometries[1]}, {3, &geometries[2]}};
+    Plan plan = make_plan(streams, fit);
+    ASSERT_EQ(plan.videos.size(), 3u);
+    EXPECT_EQ(plan.videos.back().stream, 1u);
+    GuestRegion all;
+    for (const VideoGeometry &g : geometries)
+        all |= g.visible;
+    EXPECT_EQ(plan.hole, all);
+}
+
 TEST(Plan, random_geometries_draw_no_pixel_outside_the_display_and_the_visible_regions)
 {
     std::mt19937 random(3);
