@@ -211,7 +211,6 @@ class Pair:
         """The good film and `bad`, in place of what has played before."""
         self.end()
         self.link = wire.Relay(self.stage.path("relay"), self.host.port, change)
-        self.link.__enter__()
         words = ["spice-overlay-play", self.good, bad, "--port", self.link.path, "--geometry-from", self.host.geometry, "--loop"]
         self.sender = self.stage.start("play", words)
         if not self.event:
@@ -223,7 +222,7 @@ class Pair:
     def end(self):
         if self.sender:
             self.sender.stop()
-            self.link.__exit__()
+            self.link.close()
             self.sender = self.link = None
             staging.wait_for(lambda: not meters.children(self.viewer.process.pid), 30, "the decoders of the last film to end")
 

@@ -87,7 +87,7 @@ class _Link:
 
 
 class Relay:
-    """Listens at `path` and passes on to `target`. A thread of its own; use as a context manager.
+    """Listens at `path` and passes on to `target`, by a thread of its own, until close().
 
     `drip`: bytes a second that pass from the near side; None: all at once. What waits beyond is not read, so that the sender feels it.
     `change`: a function of whole messages (bytearray) from the near side, for a port."""
@@ -105,12 +105,9 @@ class Relay:
         self.server.bind(str(path))
         self.server.listen()
         self.thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self):
         self.thread.start()
-        return self
 
-    def __exit__(self, *_):
+    def close(self):
         self.ended = True
         self.thread.join(5)
         self.cut()
