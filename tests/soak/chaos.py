@@ -58,7 +58,7 @@ class Chaos:
         self.weston = staging.Weston(stage, "pixman", (COLUMNS * CELL[0], COLUMNS * CELL[1]))
         self.host = staging.Host(stage, scene)
         self.viewer = staging.Viewer(stage, self.weston, self.host.uri)
-        self.host.wait("client-connected")
+        self.host.wait("client-connected", seconds=120)
         self.play = staging.start_play(stage, self.host, [clip] * STREAMS, "--loop")
         self.host.needed = [self.viewer.process, self.play]
         self.rounds = []
@@ -92,7 +92,7 @@ class Chaos:
     def perform(self):
         """One round: open, kill, close."""
         start, before = time.monotonic(), self.kills
-        self.host.wait("step", seconds=60)  # open
+        self.host.wait("step", seconds=120)  # open
         gone = set()
         for _ in range(WAVES):
             decoders = self.all_ready(gone)
@@ -101,7 +101,7 @@ class Chaos:
         self.all_ready(gone)
         time.sleep(self.random.uniform(0, SPREAD))  # some have shown pictures again when they are closed, others not
         self.host.tell("continue")
-        self.host.wait("step", seconds=60)  # closed
+        self.host.wait("step", seconds=120)  # closed
         staging.wait_for(lambda: not meters.children(self.viewer.process.pid), 60, "the decoders to end")
         self.settle()
         pid = self.viewer.process.pid

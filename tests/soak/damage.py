@@ -204,7 +204,7 @@ class Pair:
         self.weston = staging.Weston(stage, renderer, (800, 400))
         self.host = staging.Host(stage, scene)
         self.viewer = staging.Viewer(stage, self.weston, self.host.uri)
-        self.host.wait("client-connected")
+        self.host.wait("client-connected", seconds=120)
         self.sender = self.link = self.event = None
 
     def play(self, bad, change=None):
@@ -214,7 +214,7 @@ class Pair:
         words = ["spice-overlay-play", self.good, bad, "--port", self.link.path, "--geometry-from", self.host.geometry, "--loop"]
         self.sender = self.stage.start("play", words)
         if not self.event:
-            self.event = self.host.wait("step")
+            self.event = self.host.wait("step", seconds=120)
             self.framebuffer = staging.read_ppm(self.event["framebuffer"])
             targets = {video["index"]: video["target"] for video in self.event["videos"]}
             self.areas = {index: (slice(y, y + h), slice(x, x + w)) for index, (x, y, w, h) in targets.items()}

@@ -52,7 +52,7 @@ class Endurance:
         self.host = staging.Host(stage, scene)
         self.link = wire.Relay(stage.path("link"), self.host.spice)
         self.viewer = staging.Viewer(stage, self.weston, f"spice+unix://{self.link.path}", asks=True)
-        self.host.wait("client-connected", seconds=60)
+        self.host.wait("client-connected", seconds=120)
         self.play = staging.start_play(stage, self.host, films.values(), "--loop")
         self.host.needed = [self.viewer.process, self.play]
         self.processes = {
