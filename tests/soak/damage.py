@@ -102,7 +102,7 @@ def troubles(figures):
     if figures["largest"] > 1 << 25:
         wrong.append(f"a frame of {figures['largest']} pixels")
     # A call that the sandbox denies is one that a hostile stream can cause: to be looked at, whatever it is.
-    wrong += [f"{count} x {why}" for why, count in figures["failures"].items() if "sandbox" in why or "must not" in why]
+    wrong += [f"{count} x {why}" for why, count in figures["failures"].items() if any(bad in why for bad in ("sandbox", "must not", "cannot start"))]
     return wrong
 
 
