@@ -194,8 +194,11 @@ bool DesktopSurface::commit(const Picture &picture, const GuestRegion &damage, c
     target->stale = {};
     target->busy = true;
     wl_surface_attach(surface_, target->buffer, 0, 0);
+    // A compositor that scales mixes a pixel into those beside it, and need not draw them again by itself.
+    const bool scaled = fit_.width != width_ || fit_.height != height_ || fit_.output_scale != 1;
+    const int reach = scaled ? 1 : 0;
     for (const Box &b : changed.boxes())
-        wl_surface_damage_buffer(surface_, b.x1, b.y1, b.width(), b.height());
+        wl_surface_damage_buffer(surface_, b.x1 - reach, b.y1 - reach, b.width() + 2 * reach, b.height() + 2 * reach);
     if (!frame_) {
         frame_ = wl_surface_frame(surface_);
         listen_to_single_event<DesktopEvents::frame_done>(frame_, this);
