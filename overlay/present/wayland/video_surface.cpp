@@ -33,16 +33,18 @@ std::int32_t buffer_transform(std::uint16_t clockwise)
     }
 }
 
-/// Weston uploads what the source touches, and of a chroma plane half of that, rounded down at both ends: from an odd edge on the last
-/// samples would stay those of a frame before. The least that wl_fixed can say more makes such an edge touch the next pixel.
+/// Weston uploads what the source touches, and of a chroma plane half as much from half of where that begins, both rounded down: where either
+/// is odd the last samples would stay those of a frame before. The least that wl_fixed can say more makes an edge touch the next
+/// pixel, if it lies between two.
 void cover_chroma(double &start, double &length, int size)
 {
     constexpr double kLeast = 1.0 / 256;
     double end = start + length;
     if (std::fmod(start, 2) == 1)
         start -= kLeast;
-    if (std::fmod(end, 2) == 1 && end < size)
-        end += kLeast;
+    const double last = std::ceil(end);
+    if (std::fmod(last - std::floor(start), 2) == 1 && last - end <= 2 * kLeast && last < size)
+        end = last + kLeast;
     length = end - start;
 }
 
