@@ -152,7 +152,10 @@ void Redirection::access_unit(const wire::AccessUnit &unit)
 void Redirection::play_state(const wire::PlayState &state)
 {
     if (auto it = streams_.find(state.stream); it != streams_.end())
-        it->second->set_epoch(state.epoch);
+        if (it->second->set_epoch(state.epoch)) {
+            screen_.flush(state.stream);
+            on_screen_changed_();
+        }
 }
 
 void Redirection::close(std::uint32_t stream, wire::Reason reason)

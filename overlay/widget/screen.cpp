@@ -89,6 +89,19 @@ void Screen::show(std::uint32_t id, VideoFramePtr frame)
         surface->show(std::move(frame));
 }
 
+void Screen::flush(std::uint32_t id)
+{
+    auto it = streams_.find(id);
+    if (it == streams_.end())
+        return;
+    VideoSurface *surface = scene_ ? scene_->find(id) : nullptr;
+    it->second.newest = surface ? surface->forget_unshown() : nullptr;
+    if (it->second.newest)
+        return;
+    sync_.set_showing(id, false);
+    dirty_ = true;
+}
+
 VideoFramePtr Screen::newest(std::uint32_t stream) const
 {
     auto it = streams_.find(stream);
@@ -118,6 +131,8 @@ void Screen::update(std::int64_t now, bool at_once)
         scene_->clear();
         gone_ = false;
     }
+    if (scene_ && !picture_.pixels)
+        scene_->hide_videos(); // what they belong to is no more
     if (!scene_ || !picture_.pixels || !(at_once || scene_->ready()))
         return;
     DesktopSync::Released released = sync_.advance(now);

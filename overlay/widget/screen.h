@@ -23,8 +23,8 @@ public:
 
     /// SPICE's picture; null pixels: none. It stays valid until the next call.
     void set_picture(const Picture &picture, std::int64_t now);
-    /// With no picture, the last one stays on show, until this says that there is no display either. Takes effect with the
-    /// window's layout.
+    /// With no picture, the last one stays on show, without videos, until this says that there is no display either. Takes effect
+    /// with the window's layout.
     void set_gone() { gone_ = true; }
     void damaged(const GuestRect &rect, std::int64_t now) { sync_.damaged(rect, now); }
     /// The space for the display, logical pixels of the window, and how many pixels of the screen one of them has.
@@ -40,6 +40,8 @@ public:
     void remove_stream(std::uint32_t stream);
     void geometry(std::uint32_t stream, const wire::Geometry &geometry, std::int64_t now);
     void show(std::uint32_t stream, VideoFramePtr frame); ///< the frame is due
+    /// Frames that were shown come no more, but for the one that is on the screen: it stays until the next.
+    void flush(std::uint32_t stream);
     [[nodiscard]] bool has_frame(std::uint32_t stream) const { return newest(stream) != nullptr; }
     [[nodiscard]] VideoFramePtr newest(std::uint32_t stream) const; ///< null: none yet
     [[nodiscard]] Placement placement(std::uint32_t stream) const;

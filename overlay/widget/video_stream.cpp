@@ -80,16 +80,17 @@ VideoFramePtr VideoStream::take_due(std::int64_t now, unsigned &late)
     return frame;
 }
 
-void VideoStream::set_epoch(std::uint32_t epoch)
+bool VideoStream::set_epoch(std::uint32_t epoch)
 {
     if (epoch == epoch_)
-        return;
+        return false;
     epoch_ = epoch;
     queue_.clear();
     waiting_.clear();
     received_.clear();
     if (decoder_)
         decoder_->flush(epoch);
+    return true;
 }
 
 void VideoStream::buffer(FrameBuffer buffer)

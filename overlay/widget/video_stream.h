@@ -42,7 +42,8 @@ public:
     Status start();
 
     void decode(const wire::AccessUnit &unit, std::int64_t received);
-    void set_epoch(std::uint32_t epoch); ///< a new one drops all frames of the old
+    /// A new one drops all frames of the old that are not taken. Returns whether it is new.
+    bool set_epoch(std::uint32_t epoch);
 
     [[nodiscard]] VideoFramePtr take_due(std::int64_t now, unsigned &late);
     [[nodiscard]] std::int64_t next_due() const { return queue_.next_due(); }

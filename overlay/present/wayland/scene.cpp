@@ -47,6 +47,26 @@ void Scene::restack(const Plan &plan)
         stack(*v, Placement::kAbove, wl_subsurface_place_above);
 }
 
+void Scene::hide_videos()
+{
+    std::vector<VideoSurface *> hidden;
+    for (auto &[stream, video] : videos_) {
+        if (video.plan.placement == Placement::kHidden)
+            continue;
+        video.plan = {};
+        video.surface->arrange(video.plan);
+        hidden.push_back(video.surface.get());
+    }
+    if (hidden.empty())
+        return;
+    desktop_->commit_state();
+    for (VideoSurface *surface : hidden)
+        surface->finish();
+    for (VideoPlan &v : plan_.videos)
+        v.placement = Placement::kHidden;
+    connection_.flush();
+}
+
 bool Scene::commit(const Picture &picture, const GuestRegion &damage, const Plan &plan, const Fit &fit)
 {
     if (!desktop_->has_free_buffer() || fit.empty())

@@ -30,6 +30,8 @@ public:
     /// False: not possible yet, nothing has changed; try again at on_ready.
     bool commit(const Picture &picture, const GuestRegion &damage, const Plan &plan, const Fit &fit);
 
+    /// Takes the videos off the screen until the next commit(). The desktop stays as it is, transparent where they were.
+    void hide_videos();
     /// Shows nothing until the next commit().
     void clear() { desktop_->clear(); }
 

@@ -218,6 +218,15 @@ void VideoSurface::show(VideoFramePtr frame)
     send_queued();
 }
 
+VideoFramePtr VideoSurface::forget_unshown()
+{
+    if (queued_)
+        listener_.frame_replaced(*std::exchange(queued_, nullptr), !mapped_);
+    if (!mapped_)
+        current_ = nullptr;
+    return current_;
+}
+
 void VideoSurface::send_queued()
 {
     if (!queued_ || !mapped_ || frame_callback_)

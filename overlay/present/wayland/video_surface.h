@@ -52,6 +52,8 @@ public:
     /// The frame is due: shown now, or as soon as the compositor has shown the one before. While hidden it is only kept.
     void show(VideoFramePtr frame);
     [[nodiscard]] bool has_frame() const { return current_ || queued_; }
+    /// Of what was given to show(), nothing comes to the screen any more that is not there already. Returns what is; null: nothing.
+    VideoFramePtr forget_unshown();
 
     /// From now on every frame is measured, if the one before has been.
     void measure_all() { measure_every_ = 1; }
