@@ -27,7 +27,7 @@ DESKTOP = (400, 300)
 VIDEOS = {"film": (160, 120), "clip": (144, 96)}  # each as large as its file: drawn at scale 1 at first
 WINDOWS = ("note", "disc", "ticker")
 BATCH = 40  # sequences that one host, sender and viewer play
-SETTLE_SECONDS = 20
+SETTLE_SECONDS = 15
 FRAMES = 120
 
 
@@ -48,8 +48,8 @@ class Setting:
 SETTINGS = {
     "as_they_are_on_gl": Setting("gl", DESKTOP, 1, 0.4),
     "as_they_are_on_pixman": Setting("pixman", DESKTOP, 1, 0.4),
-    "scaled_to_a_smaller_window_on_gl": Setting("gl", (313, 290), 1, 0.1),
-    "scaled_by_an_output_of_scale_2_on_gl": Setting("gl", DESKTOP, 2, 0.1),
+    "scaled_to_a_smaller_window_on_pixman": Setting("pixman", (313, 290), 1, 0.1),
+    "scaled_by_an_output_of_scale_2_on_pixman": Setting("pixman", DESKTOP, 2, 0.1),
 }
 
 
@@ -71,6 +71,8 @@ class Author:
 
     def sequence(self, seed):
         rng = random.Random(seed)
+        if rng.random() < 0.6:  # streams end below; most of the time one is to be seen
+            self.lines.append(f"open {rng.choice(list(VIDEOS))}")
         for _ in range(rng.randint(2, 6)):
             self.lines += getattr(self, "_" + rng.choice(self.ACTIONS))(rng)
         self.lines += ["wait", f"step s{seed}"]
@@ -120,8 +122,8 @@ class Judge:
         self.video_pixels = 0
 
     def look(self, weston, event):
-        """(shot, framebuffer, verdict) of the second of two shots that are right one after the other, or of the first that is not: once one
-        was right, or at the end of all patience."""
+        """(shot, framebuffer, verdict) of the second of two shots that are right one after the other, or of the last in time. One alone may
+        show a stream that a new one is about to replace: the picture is right, and yet it goes."""
         framebuffer = staging.read_ppm(event["framebuffer"])
         videos = rehearsal.videos_of(event, self.references)
         deadline, right = time.monotonic() + SETTLE_SECONDS, 0
@@ -130,9 +132,9 @@ class Judge:
             if self.setting.as_it_is:
                 verdict = oracle.judge(shot, framebuffer, videos)
             else:
-                verdict = scaled.judge(shot, framebuffer, videos, self.setting.scale)
-            right += verdict.clean
-            if right == 2 or (not verdict.clean and (right or time.monotonic() > deadline)):
+                verdict = scaled.judge(shot, framebuffer, videos, self.setting.scale, converted=True)
+            right = right + 1 if verdict.clean else 0
+            if right == 2 or (not right and time.monotonic() > deadline):
                 self.video_pixels += verdict.video_pixels
                 return shot, framebuffer, verdict
 
@@ -156,7 +158,8 @@ def play_batch(options, name, setting, seeds, references):
             shot, framebuffer, verdict = judge.look(weston, event)
             looked += 1
             if not verdict.clean:
-                wrong.append(f"{event['name']}: {'; '.join(verdict.notes)}")
+                places = ", ".join(f"{v['index']} {v['state']} at {v['target']}" for v in event["videos"])
+                wrong.append(f"{event['name']}: {'; '.join(verdict.notes)}; videos {places}")
                 keep_pictures(options, f"{name}-{event['name']}", scene, shot=shot, wanted=framebuffer)
             pathlib.Path(event["framebuffer"]).unlink()
             host.tell("continue")
@@ -187,13 +190,13 @@ def run(options, name, setting, seeds):
         wrong, pixels = wrong + found, pixels + shown
         seconds = time.monotonic() - begun
         print(f"  sequences {seeds[0]} to {batch[-1]}: {pixels} video pixels, {len(wrong)} wrong, {seconds:.0f} s", flush=True)
-    check(not wrong, "\n".join(wrong) + "\nagain by --seed, the number behind s, in the batch that it was in")
+    check(not wrong, "\n".join(wrong) + "\nagain by the same --count and --seed")
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
-    parser.add_argument("--count", type=int, default=60, help="sequences in all")
+    parser.add_argument("--count", type=int, default=40, help="sequences in all")
     parser.add_argument("--seed", type=int, default=1, help="number of the first sequence")
     parser.add_argument("--keep", type=pathlib.Path, help="keep logs, scenes, and pictures of what is wrong, here")
     options, _ = parser.parse_known_args()
