@@ -41,7 +41,7 @@ constexpr std::uint32_t kWidth = 64;
 constexpr std::uint32_t kHeight = 32;
 constexpr YuvColourSet kTold = set_of(YuvColour::kBt601) | set_of(YuvColour::kBt709);
 constexpr std::uint64_t kTiled = 1; ///< a modifier other than linear
-constexpr std::int64_t kBudget = 1 << 16;
+constexpr std::int64_t kBudget = 1 << 15; ///< bytes: less than four slots can take
 
 /// What a decoder may send along: the first two are right for small pictures.
 const std::vector<int> &descriptors()
@@ -74,16 +74,22 @@ public:
         config.fourccs = {kFourccYu12, kFourccNv12, kFourccXrgb8888};
         config.dmabuf_fourccs = {kFourccNv12};
         config.told_colours = kTold;
-        config.allocator = in.byte() % 4 == 0 ? Allocator::kNone : Allocator::kStandIn;
+        const unsigned choice = in.byte();
+        config.allocator = choice % 4 == 0 ? Allocator::kNone : Allocator::kStandIn;
+        config.sandbox = choice / 4 % 4 != 3;
         config.surfaces.add(kFourccNv12, kTiled);
         config.surfaces.add(kFourccP010, kModifierLinear);
         config.budget = &budget_;
         config.stream.extradata = in.bytes(in.byte() % 4u);
+        if (choice / 16 == 15)
+            return start_wrongly(config, choice % 2 == 0);
         auto started = DecoderProcess::start(config, *this);
         require(started.ok(), "a decoder can be started");
         decoder_ = std::move(*started);
         while (!in.empty() && !failed_)
             step(in);
+        if (failed_)
+            go_on();
         decoder_.reset();
         require(!decoder_lives, "no process is left behind");
         require(budget_.left == kBudget, "what a stream took of the budget comes back");
@@ -159,6 +165,29 @@ private:
     {
         return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
     }
+    /// What cannot be told to a decoder is refused before there is one.
+    void start_wrongly(DecoderProcess::Config &config, bool formats)
+    {
+        if (formats)
+            config.fourccs = {kFourccYu12};
+        else
+            config.stream.extradata.resize(wire::kMaxExtradata + 1);
+        require(!DecoderProcess::start(config, *this).ok(), "a wrong configuration is refused");
+        require(!decoder_lives, "and nothing started");
+    }
+    /// Who has failed is told more, until its owner has heard of it.
+    void go_on()
+    {
+        static const Bytes data(10, 1);
+        wire::AccessUnit unit;
+        unit.data = data;
+        require(decoder_->send(unit), "units are swallowed after the end");
+        decoder_->release(0);
+        decoder_->flush(epoch_ + 1);
+        decoder_->drain();
+        decoder_->dispatch();
+        require(decoder_->watch(now_ + 100 * ipc::kSilence) < 0, "nobody waits for who has failed");
+    }
     void expect_alive() const { require(!failed_, "who has failed is silent"); }
 
     void step(Input &in)
@@ -194,6 +223,7 @@ private:
             (void)decoder_->watch(now_);
             return;
         default:
+            require(decoder_->fd() >= 0, "there is something to wait for");
             say(in);
             if (in.byte() % 8 != 0)
                 decoder_->dispatch();

@@ -49,6 +49,7 @@ public:
           conversation_({.port = listening.path, .name = "fuzz", .write_limit = 1000 * kMs}, *this),
           relay_(conversation_.outgoing(), limits(), [](const std::string &) {})
     {
+        require(conversation_.open(now_).ok(), "the port opens");
         connect();
     }
 
@@ -88,10 +89,10 @@ private:
 
     void connect()
     {
-        require(conversation_.open(now_).ok(), "the port opens");
         client_.reset(::accept4(listening_.fd.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
         require(client_.valid(), "the client is there");
         arrived_.clear();
+        deaf_ = false;
     }
 
     void step(Input &in)
@@ -111,9 +112,11 @@ private:
             else if (player)
                 player->relayed.hold(in.pick({wire::Reason::kNone, wire::Reason::kSessionInactive}));
             return;
-        case 2: // the client goes, and comes back
+        case 2: // the client goes, and comes back; or reads no more, for a time
             if (in.rarely(4))
                 client_.reset();
+            else
+                deaf_ = !deaf_;
             return;
         case 3:
         case 4:
@@ -171,7 +174,7 @@ private:
         if (port.fd >= 0 && ::poll(&port, 1, 0) > 0)
             conversation_.ready(port.revents, now_);
         if (conversation_.link() == guest::Conversation::Link::kLost)
-            connect();
+            require(conversation_.retry(now_), "the port opens again"), connect();
         conversation_.tick(now_);
         if (relay_.stalled(now_))
             conversation_.begin_anew(wire::Reason::kLinkTooSlow, now_);
@@ -182,6 +185,8 @@ private:
             conversation_.write(now_);
         }
         require(relay_.memory_used() <= limits().memory, "no more memory than all streams may have");
+        // As Agent asks before it sleeps.
+        require(relay_.deadline() >= -1 && conversation_.deadline() >= -1, "a deadline is a time, or none");
         receive();
     }
 
@@ -190,7 +195,7 @@ private:
         static std::array<std::uint8_t, 65536> buffer;
         for (;;) {
             const ssize_t got =
-                client_.valid() ? ::recv(client_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT) : -1;
+                client_.valid() && !deaf_ ? ::recv(client_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT) : -1;
             if (got <= 0)
                 break;
             arrived_.insert(arrived_.end(), buffer.begin(), buffer.begin() + got);
@@ -216,6 +221,7 @@ private:
     UniqueFd client_;
     Bytes arrived_;
     std::uint64_t agent_nonce_ = 1;
+    bool deaf_ = false;
     std::set<std::uint32_t> numbers_;
     std::int64_t now_ = 1000 * 1000 * kMs;
     guest::Conversation conversation_;

@@ -212,6 +212,7 @@ private:
         require((visible - GuestRegion(bounds())).empty(), "nothing is seen outside the display");
         require((plan.hole - visible).empty(), "no hole but where a video is seen");
         for (const VideoPlan &video : plan.videos) {
+            require(*name(video.placement), "a placement has a name");
             if (video.placement == Placement::kHidden)
                 continue;
             const auto stream = std::find_if(streams.begin(), streams.end(),

@@ -28,6 +28,7 @@ public:
     wire::Reason open(const wire::StreamOpen &open) override
     {
         require(!live.contains(open.stream), "a stream is opened once");
+        require(*wire::name(open.codec), "a codec has a name");
         require(live.size() < kMostStreams, "no more streams than were announced");
         require(open.coded_width > 0 && open.coded_height > 0
                     && std::uint64_t{open.coded_width} * open.coded_height <= wire::kMaxCodedArea,
@@ -62,8 +63,9 @@ public:
         require(state.epoch >= s.epoch, "no epoch comes again");
         s.epoch = state.epoch;
     }
-    void close(std::uint32_t stream, wire::Reason) override
+    void close(std::uint32_t stream, wire::Reason reason) override
     {
+        require(*wire::describe(reason), "a reason has a text");
         require(live.erase(stream) == 1, "only a live stream ends");
     }
     void transmit(std::span<const std::uint8_t> bytes) override
@@ -203,6 +205,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
         fuzz::run(in);
         return 0;
     }
+    for (std::uint16_t number = 0; number < 64; ++number) // whatever a message has
+        fuzz::require(*wire::describe(static_cast<wire::Reason>(number))
+                          && *wire::name(static_cast<wire::Codec>(number))
+                          && *wire::name(static_cast<wire::Type>(number)),
+                      "every number has a text");
     wire::Message message;
     std::string why;
     const fuzz::Bytes raw = in.bytes(wire::kMaxMessageSize);
