@@ -18,7 +18,7 @@ namespace spice_overlay {
 
 namespace {
 
-constexpr std::chrono::milliseconds kPatience{3000};
+constexpr std::chrono::seconds kPatience{20}; ///< a cold disk, or a home on the network, takes seconds to load FFmpeg
 constexpr std::size_t kMaxOutput = 16384; ///< bytes
 
 /// All that comes until the other end closes; false when that takes too long or is too much.

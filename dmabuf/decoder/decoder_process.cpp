@@ -152,7 +152,7 @@ struct DecoderProcess::Private {
     std::uint64_t units_sent = 0;
     std::uint64_t frames_seen = 0;
     unsigned log_lines = 0;
-    std::uint64_t progress = 0; ///< frames seen and given back, units used up
+    std::uint64_t progress = 0; ///< frames seen and given back, units used up, paths taken
     std::uint64_t progress_watched = 0;
     std::int64_t silent_since = -1;                                  ///< negative: nobody watches
     unsigned paths_seen = 0;
@@ -329,6 +329,7 @@ Status DecoderProcess::Private::handle(Packet &packet)
         if (const auto message = as<ipc::Path>(packet)) {
             if (++paths_seen > kMaxPaths)
                 return Error{"more changes of path than there are paths"};
+            ++progress;
             listener.path(message->hardware != 0, printable(message->name, sizeof message->name),
                           printable(message->why, sizeof message->why));
             return Success{};
@@ -427,12 +428,13 @@ Status DecoderProcess::Private::handle_frame(const ipc::Frame &message)
 std::int64_t DecoderProcess::watch(std::int64_t now)
 {
     Private &p = *p_;
+    const auto patience = [&p] { return p.progress == 0 ? ipc::kSilenceAtStart : ipc::kSilence; };
     const auto silent = [&p] {
         // With so many frames out it may wait for some to come back, and has to be told of them.
         const std::size_t out = p.slots.held() + static_cast<std::size_t>(std::popcount(p.released));
         return p.silent_since >= 0 && p.progress == p.progress_watched && out < ipc::kLeastHeld;
     };
-    if (!p.failed && p.places.units() > 0 && silent() && now >= p.silent_since + ipc::kSilence) {
+    if (!p.failed && p.places.units() > 0 && silent() && now >= p.silent_since + patience()) {
         dispatch(); // it may have been us who slept
         if (!p.failed && p.places.units() > 0 && silent())
             p.end(wire::Reason::kDecoderFailed, "the decoder process says nothing");
@@ -443,7 +445,7 @@ std::int64_t DecoderProcess::watch(std::int64_t now)
         p.progress_watched = p.progress;
         p.silent_since = now;
     }
-    return p.silent_since + ipc::kSilence;
+    return p.silent_since + patience();
 }
 
 void DecoderProcess::Private::end(wire::Reason reason, const std::string &why)

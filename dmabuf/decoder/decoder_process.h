@@ -96,8 +96,9 @@ public:
     /// No unit follows for now: brings out the pictures that wait for later ones (reordering, frame threads). Decoding
     /// goes on at the next key unit only.
     void drain();
-    /// Ends a decoder that has units to decode, may do so, and has said nothing since a call ipc::kSilence ago. Returns
-    /// when to call next; negative: there is nothing to wait for until the next send(). `now`: ns of CLOCK_MONOTONIC.
+    /// Ends a decoder that has units to decode, may do so, and has said nothing since a call ipc::kSilence ago
+    /// (kSilenceAtStart while it has not said a thing). Returns when to call next; negative: there is nothing to wait for until the
+    /// next send(). `now`: ns of CLOCK_MONOTONIC.
     [[nodiscard]] std::int64_t watch(std::int64_t now);
     [[nodiscard]] int pid() const; ///< -1 after failed()
 

@@ -46,6 +46,8 @@ constexpr std::size_t max_frames(std::size_t bytes)
 
 /// Of a decoder that has units to decode and says nothing, ns. A weak processor takes a second for the largest picture.
 inline constexpr std::int64_t kSilence = 4'000'000'000;
+/// The same until it has said by what it decodes, ns: a GPU's driver may lie on a slow disk. More than it gives the driver itself.
+inline constexpr std::int64_t kSilenceAtStart = 12'000'000'000;
 
 /// Frames that the viewer may hold before the decoder waits for one to come back: it decodes no further ahead.
 inline constexpr std::size_t kLeastHeld = 3;

@@ -427,6 +427,7 @@ const std::map<std::string, std::function<void()>> kBehaviours = {
          for (;;)
              ::pause();
      }},
+    {"path_and_silence", [] { say(ipc::Path{}); }},
     {"three_frames_and_silence",
      [] {
          for (std::uint32_t slot = 0; slot < 3; ++slot) {

@@ -238,13 +238,30 @@ TEST(DecoderProcess, silence_with_units_to_decode_ends_it_and_silence_without_do
     EXPECT_LT(driver.decoder->watch(now), 0) << "an idle stream wakes the viewer up";
     EXPECT_LT(driver.decoder->watch(now += 10 * ipc::kSilence), 0);
     ASSERT_TRUE(driver.feed(kUnit));
-    EXPECT_EQ(driver.decoder->watch(now), now + ipc::kSilence);
-    EXPECT_EQ(driver.decoder->watch(now + ipc::kSilence - 1), now + ipc::kSilence);
+    EXPECT_EQ(driver.decoder->watch(now), now + ipc::kSilenceAtStart);
+    EXPECT_EQ(driver.decoder->watch(now + ipc::kSilenceAtStart - 1), now + ipc::kSilenceAtStart);
     EXPECT_EQ(driver.failures, 0u);
-    EXPECT_LT(driver.decoder->watch(now + ipc::kSilence), 0);
+    EXPECT_LT(driver.decoder->watch(now + ipc::kSilenceAtStart), 0);
     EXPECT_EQ(driver.failures, 1u);
     EXPECT_EQ(driver.reason, wire::Reason::kDecoderFailed);
     EXPECT_EQ(driver.decoder->pid(), -1);
+}
+
+TEST(DecoderProcess, one_that_was_slow_to_start_has_its_full_time_from_then_on)
+{
+    Driver driver(config("path_and_silence"));
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    std::int64_t now = 1;
+    ASSERT_TRUE(driver.feed(kUnit));
+    EXPECT_EQ(driver.decoder->watch(now), now + ipc::kSilenceAtStart);
+    pollfd poll{driver.decoder->fd(), POLLIN, 0};
+    ASSERT_EQ(::poll(&poll, 1, 10000), 1);
+    now += ipc::kSilenceAtStart - 1;
+    driver.decoder->dispatch();
+    EXPECT_EQ(driver.decoder->watch(now), now + ipc::kSilence);
+    EXPECT_EQ(driver.failures, 0u);
+    EXPECT_LT(driver.decoder->watch(now + ipc::kSilence), 0);
+    EXPECT_EQ(driver.failures, 1u);
 }
 
 TEST(DecoderProcess, one_that_waits_for_frames_to_come_back_is_not_silent)
@@ -284,7 +301,7 @@ TEST(DecoderProcess, answer_that_waited_in_the_socket_is_no_silence)
     pollfd poll{driver.decoder->fd(), POLLIN, 0};
     ASSERT_EQ(::poll(&poll, 1, 10000), 1);
     {
-        now += ipc::kSilence;
+        now += ipc::kSilenceAtStart;
         EXPECT_EQ(driver.decoder->watch(now), now + ipc::kSilence);
     }
     EXPECT_EQ(driver.failures, 0u);
