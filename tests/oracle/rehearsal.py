@@ -80,13 +80,13 @@ def look_at(weston, event, references, seconds=SETTLE_SECONDS):
             return Step(event["name"], framebuffer, shot.pixels, verdict, max(shots, 1), frames, states)
 
 
-def perform(weston, host, references, on_step=lambda step: None, seconds=120):
+def perform(weston, host, references, on_step=lambda step: None, seconds=120, settle=SETTLE_SECONDS):
     """Looks at every step of the scene once, `on_step` sees each Step. Ends with the scene, or when it begins anew."""
     steps, deadline = [], time.monotonic() + seconds
     while True:
         event = host.wait("step", "end", seconds=max(1, deadline - time.monotonic()))
         if event["event"] == "end" or any(step.name == event["name"] for step in steps):
             return steps
-        steps.append(look_at(weston, event, references))
+        steps.append(look_at(weston, event, references, settle))
         on_step(steps[-1])
         host.tell("continue")

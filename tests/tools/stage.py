@@ -167,11 +167,15 @@ class Shot:
 
     @classmethod
     def read(cls, stream, seconds=15):
-        header = _read_exactly(stream, cls.HEADER.size, seconds)
-        magic, width, height, stride, requested, done = cls.HEADER.unpack(header)
+        return cls.take(lambda size: _read_exactly(stream, size, seconds))
+
+    @classmethod
+    def take(cls, read):
+        """From `read(size)`, which returns exactly so many bytes."""
+        magic, width, height, stride, requested, done = cls.HEADER.unpack(read(cls.HEADER.size))
         if magic != b"SHOT":
             raise Failure("weston-shot sent something that is not a picture")
-        data = np.frombuffer(_read_exactly(stream, stride * height, seconds), np.uint8)
+        data = np.frombuffer(read(stride * height), np.uint8)
         return cls(data.reshape(height, width, 4)[:, :, 2::-1], requested / 1e9, done / 1e9)
 
 
@@ -215,6 +219,29 @@ class Person:
         subprocess.run(["xdotool", *map(str, words)], env={**os.environ, "DISPLAY": self.display}, check=True)
 
 
+WESTON_SETTINGS = (
+    "[core]\nidle-time=0\n[shell]\npanel-position=none\nlocking=false\nanimation=none\n"
+    "close-animation=none\nstartup-animation=none\nbackground-type=tile\n"
+    "background-color=0xff%02x%02x%02x\n" % BACKGROUND
+)
+
+
+def session_environment(folder):
+    """What Weston and its clients are started with, `folder` being their runtime folder."""
+    return {
+        "XDG_RUNTIME_DIR": str(folder),
+        "WAYLAND_DISPLAY": "wayland-test",
+        "GDK_BACKEND": "wayland",
+        "HOME": str(folder),
+        "GSETTINGS_BACKEND": "memory",
+        "GTK_A11Y": "none",
+        "NO_AT_BRIDGE": "1",
+        "LIBGL_ALWAYS_SOFTWARE": "1",
+        "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent",
+        "GIO_USE_VFS": "local",
+    }
+
+
 class Weston:
     """Headless Weston on a runtime folder of its own, its one output exactly `size` in logical pixels; a screenshot has
     `scale` times as many. `x_display`: on an X server instead, whose keyboard and pointer are Weston's. `inside`: the
@@ -225,23 +252,8 @@ class Weston:
         self.folder = stage.path("runtime")
         self.folder.mkdir(mode=0o700)
         settings = self.folder / "weston.ini"
-        settings.write_text(
-            "[core]\nidle-time=0\n[shell]\npanel-position=none\nlocking=false\nanimation=none\n"
-            "close-animation=none\nstartup-animation=none\nbackground-type=tile\n"
-            "background-color=0xff%02x%02x%02x\n" % BACKGROUND
-        )
-        self.environment = {
-            "XDG_RUNTIME_DIR": str(self.folder),
-            "WAYLAND_DISPLAY": "wayland-test",
-            "GDK_BACKEND": "wayland",
-            "HOME": str(self.folder),
-            "GSETTINGS_BACKEND": "memory",
-            "GTK_A11Y": "none",
-            "NO_AT_BRIDGE": "1",
-            "LIBGL_ALWAYS_SOFTWARE": "1",
-            "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent",
-            "GIO_USE_VFS": "local",
-        }
+        settings.write_text(WESTON_SETTINGS)
+        self.environment = session_environment(self.folder)
         enter = (lambda command: inside.enter(command, self.folder)) if inside else list
         version = (
             subprocess.run(enter(["weston", "--version"]), capture_output=True, text=True).stdout
@@ -351,16 +363,20 @@ class Host:
         """The next event, or None when none came in time."""
         deadline = time.monotonic() + seconds
         while b"\n" not in self.buffer:
-            ready, _, _ = select.select([self.control], [], [], max(0, deadline - time.monotonic()))
-            if not ready:
+            piece = self._receive(max(0, deadline - time.monotonic()))
+            if piece is None:
                 return None
-            piece = self.control.recv(65536)
             if not piece:
                 raise Failure(f"the host is gone: {self.process.tail()}")
             self.buffer += piece
         line, self.buffer = self.buffer.split(b"\n", 1)
         self.events.append(json.loads(line))
         return self.events[-1]
+
+    def _receive(self, seconds):
+        """Some bytes from the host, b"" at its end, None when nothing came in time."""
+        ready, _, _ = select.select([self.control], [], [], seconds)
+        return self.control.recv(65536) if ready else None
 
     def wait(self, *names, seconds=20):
         """The next event of one of these names; others are passed over. Fails at once when a process of `needed` ends."""

@@ -37,9 +37,11 @@ SYSTEMD_LINE = " guest_init=systemd systemd.journald.forward_to_console=1 " + " 
 ACCELERATORS = {
     "kvm": ["-accel", "kvm", "-cpu", "host"],
     "tcg": ["-accel", "tcg,thread=multi", "-cpu", "max"],
+    # The guest's clock counts its instructions, one a nanosecond: it has its own time however busy this computer is.
+    "tcg-counting": ["-accel", "tcg,thread=single", "-cpu", "max", "-icount", "shift=0"],
 }
 KVM_SECONDS = 10  # a /dev/kvm that has not booted the guest by then cannot
-TCG_SECONDS = 200  # with systemd, on a busy computer
+TCG_SECONDS = 600  # with systemd, on a very busy computer
 
 
 class LineSocket:
@@ -125,6 +127,10 @@ class GuestProcess:
         staging.wait_for(lambda: not self.alive, seconds, lambda: f"the end of {self.name} in the guest: {self.tail()}")
         return self.status
 
+    def write(self, text):
+        """To its standard input, of which start() was told."""
+        self.machine.ask("write", pid=self.pid, text=text)
+
     def signal(self, number):
         self.machine.ask("signal", pid=self.pid, signal=int(number))
 
@@ -141,10 +147,18 @@ class GuestProcess:
 
 class Machine:
     """A booted guest on a Stage. `uri` is where a SPICE client connects; /host in the guest is the host's root, so
-    that programs run from the build tree. `systemd`: it runs the guest, with guest/systemd/ added to its units."""
+    that programs run from the build tree. `systemd`: it runs the guest, with guest/systemd/ added to its units.
+    `own_time`: where the guest is emulated, deadlines in there do not depend on how busy this computer is."""
 
     def __init__(
-        self, stage, display="qxl-vga,vgamem_mb=16", memory="1536M", accelerator=None, spice_options="", systemd=False
+        self,
+        stage,
+        display="qxl-vga,vgamem_mb=16",
+        memory="1536M",
+        accelerator=None,
+        spice_options="",
+        systemd=False,
+        own_time=False,
     ):
         for program in ("qemu-system-x86_64",):
             if not shutil.which(program):
@@ -154,7 +168,7 @@ class Machine:
         self.tree = guest_tree.obtain(systemd=systemd)
         self.waiting, self.ended, self.counter = {}, {}, 0
         self.started = 0
-        for name in [accelerator] if accelerator else _accelerators():
+        for name in [accelerator] if accelerator else _accelerators(own_time):
             self.accelerator = name
             try:
                 self._boot(KVM_SECONDS if name == "kvm" and not accelerator else TCG_SECONDS)
@@ -228,7 +242,8 @@ class Machine:
         self.waiting[number] = answer
         try:
             self.control.send({"id": number, "do": do, "seconds": seconds, **what})
-            reply = answer.get(timeout=seconds + 15)
+            # The guest's seconds may be longer than ours.
+            reply = answer.get(timeout=(seconds + 15) * (8 if self.accelerator == "tcg-counting" else 1))
         except (queue.Empty, OSError):
             raise Failure(f"the guest does not answer: {self.process.tail()}") from None
         finally:
@@ -246,6 +261,7 @@ class Machine:
         return reply["output"]
 
     def start(self, name, command, **how):
+        """`how`: as for run(), and stdin=True for a standard input to write to."""
         self.started += 1
         log = f"{self.started:02}-{name}.log"
         (self.outside / log).touch()
@@ -261,6 +277,11 @@ class Machine:
         self.run("mkdir", "-p", "/var/brought")
         self.run("cp", f"/host{path}", "/var/brought", seconds=120)
         return f"/var/brought/{path.name}"
+
+    def load_module(self, name):
+        """A kernel module that stage 1 does not load; what it depends on is loaded already."""
+        path = next((self.tree.root / "usr/lib/modules").rglob(f"{name}.ko*"))
+        self.run("insmod", f"/{path.relative_to(self.tree.root)}")
 
     def screen(self):
         """The guest's own screen, as (height, width, 3) of R, G, B."""
@@ -290,8 +311,9 @@ def _remember_no_kvm():
     _kvm_note().write_text(_this_boot())
 
 
-def _accelerators():
+def _accelerators(own_time):
+    emulation = "tcg-counting" if own_time else "tcg"
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return ["tcg"]
+        return [emulation]
     note = _kvm_note()
-    return ["tcg"] if note.exists() and note.read_text() == _this_boot() else ["kvm", "tcg"]
+    return [emulation] if note.exists() and note.read_text() == _this_boot() else ["kvm", emulation]

@@ -3,6 +3,7 @@
 
 run     waits for a command and answers with its status and its output
 start   starts a command, its output in a file; answers with its process id, and says later how it ended
+write   sends text to the standard input of what was started with one
 signal  sends a signal to the process group of what was started"""
 
 import json
@@ -26,7 +27,7 @@ def open_port():
 
 class Server:
     def __init__(self, port):
-        self.port, self.writing = port, threading.Lock()
+        self.port, self.writing, self.inputs = port, threading.Lock(), {}
 
     def say(self, **what):
         line = json.dumps(what).encode() + b"\n"
@@ -53,8 +54,7 @@ class Server:
             env={**BASE, **request.get("environment", {})},
             preexec_fn=become,
             start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            **streams,
+            **{"stdin": subprocess.DEVNULL, **streams},
         )
 
     def run(self, request):
@@ -68,10 +68,18 @@ class Server:
         self.say(id=request["id"], status=process.returncode, output=out.decode(errors="replace"))
 
     def start(self, request):
+        stdin = subprocess.PIPE if request.get("stdin") else subprocess.DEVNULL
         with open(request["log"], "ab") as log:
-            process = self.popen(request, stdout=log, stderr=log)
+            process = self.popen(request, stdin=stdin, stdout=log, stderr=log)
+        self.inputs[process.pid] = process.stdin
         self.say(id=request["id"], pid=process.pid)
         self.say(ended=process.pid, status=process.wait())
+
+    def write(self, request):
+        stream = self.inputs[request["pid"]]
+        stream.write(request["text"].encode())
+        stream.flush()
+        self.say(id=request["id"])
 
     def signal(self, request):
         try:
@@ -82,7 +90,7 @@ class Server:
 
     def serve(self, request):
         try:
-            {"run": self.run, "start": self.start, "signal": self.signal}[request["do"]](request)
+            {"run": self.run, "start": self.start, "signal": self.signal, "write": self.write}[request["do"]](request)
         except Exception as problem:  # a command that cannot be run, say: the host is told, and the guest lives on
             self.say(id=request["id"], error=f"{type(problem).__name__}: {problem}")
 
