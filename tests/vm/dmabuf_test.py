@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Real dmabufs, on a kernel that makes them: Debian 13's, in a virtual machine, which runs the unit test's program from the
-build tree.
+"""Real dmabufs, on a kernel that makes them: Debian 13's, in a virtual machine. The whole chain runs there, from the
+build tree, with Debian 13's Weston: every pixel of every format is judged, and so is the way that frames take.
 
 usage: dmabuf_test.py --build DIR [--keep DIR] [--filter TEXT]"""
 
@@ -10,11 +10,48 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("tools", "oracle", "vm")]
+import chain
 import cases
+import clips
 import machine
+import numpy as np
+import rehearsal
+import stage as staging
 import staged
-from cases import check
+import weston_tree
+from cases import Skip, check
+from PIL import Image
 
+SIZE = (512, 256)
+# Small: an emulated processor takes a third of a microsecond for each multiplication.
+SCENE = """desktop 512x256
+wallpaper 33
+video 1 one 10 44 218 70 text "One"
+video 2 two 252 34 242 82 text "Two"
+video 3 three 16 164 222 74 text "Three"
+video 4 four 262 158 230 78 text "Four"
+window cover 140 70 200 130 text "Cover" hidden
+open one
+step one
+open two
+step two
+open three
+step three
+open four
+step above
+show cover
+step below
+move cover 60 20
+step across-corners
+"""
+STEPS = [line.split()[1] for line in SCENE.splitlines() if line.startswith("step ")]
+VIDEOS = {  # index: size, codec, what its frames are shown as, and by which rung
+    1: ((218, 70), "mjpeg", "linux-dmabuf/XR24", "dmabuf-rgb"),
+    2: ((242, 82), "h264", "linux-dmabuf/YU12", "dmabuf"),
+    3: ((222, 74), "vp9", "linux-dmabuf/NV12", "gpu"),
+    4: ((230, 78), "vp9-10", "linux-dmabuf/P010", "gpu"),
+}
+SETTLE_SECONDS = 180
 now = None  # the Machine
 
 
@@ -25,13 +62,67 @@ def allocators_make_dmabufs_that_are_what_they_say():
     check("[  PASSED  ] 2 tests" in said and "SKIPPED" not in said, said)
 
 
+def gpu():
+    """The environment in which the libva driver of the tests decodes, on a render node of the kernel's that has no GPU."""
+    driver = now.stage.build / "tests/vadriver/spice_overlay_test_drv_video.so"
+    if not driver.exists():
+        raise Skip("this build has no libva driver for tests: it takes libva-dev")
+    now.load_module("vgem")
+    return {
+        "SPICE_OVERLAY_DMABUF": "always",  # Weston sees no DRM node, and names no GPU
+        "SPICE_OVERLAY_RENDER_NODE": "/dev/dri/renderD128",
+        "LIBVA_DRIVERS_PATH": str(driver.parent),
+        "LIBVA_DRIVER_NAME": "spice_overlay_test",
+    }
+
+
+def frames_in_every_format_are_shown_where_they_were_decoded_and_every_pixel_is_right():
+    environment = gpu()
+    folder = now.stage.build / "test-clips"
+    made = {
+        index: clips.make(folder, *size, count=24, fps=3, seed=70 + index, codec=codec)
+        for index, (size, codec, *_) in VIDEOS.items()
+    }
+    references = {index: clips.Reference(path, folder) for index, path in made.items()}
+    wrong = []
+
+    def on_step(step):
+        print(f"  {step.name}: frames {step.verdict.frames}, worst deviation {step.verdict.worst_deviation}", flush=True)
+        Image.fromarray(np.ascontiguousarray(step.shot)).save(now.stage.logs / f"{step.name}.png")
+        if not step.verdict.clean or set(step.verdict.frames) != set(step.states):
+            wrong.append(f"{step.name}: {step.verdict.frames}; {'; '.join(step.verdict.notes)}")
+
+    weston = chain.Weston(now, weston_tree.WestonTree(), SIZE)
+    host = chain.Host(now, SCENE)
+    viewer = chain.Viewer(now, weston, host.uri, environment)
+    host.needed += [viewer.process, weston.process]
+    host.wait("client-connected", seconds=chain.SECONDS)
+    play = chain.start_play(now, host, made.values(), "--loop")
+    host.needed.append(play)
+    steps = rehearsal.perform(weston, host, references, on_step, seconds=1200, settle=SETTLE_SECONDS)
+    check(not wrong, "\n".join([*wrong, viewer.process.tail(), weston.process.tail()]))
+    check([step.name for step in steps] == STEPS, [step.name for step in steps])
+    check_ways(viewer)
+
+
+def check_ways(viewer):
+    """Each video takes the way that is wanted of it, and nobody copies but the decoder that converts."""
+    streams = {facts["stream"]: facts for facts in viewer.stats()["streams"]}
+    for index, (size, _, transport, rung) in VIDEOS.items():
+        facts = streams[index]
+        print(f"  video {index}: {facts['transport']}, {facts['rung']}, copies {facts['copied_bytes_a_frame']}", flush=True)
+        converted = size[0] * size[1] * 4 if transport.endswith("XR24") else 0
+        check((facts["transport"], facts["rung"]) == (transport, rung), facts)
+        check(facts["copied_bytes_a_frame"] == {"decoder": converted, "compositor": 0}, facts)
+
+
 def set_up(stage, _):
     global now
-    now = machine.Machine(stage)
+    now = machine.Machine(stage, own_time=True)
 
 
 def main():
-    staged.main("RealDmabuf", cases.named(sys.modules["__main__"], "allocators_"), set_up)
+    staged.main("RealDmabuf", cases.named(sys.modules["__main__"], "allocators_", "frames_"), set_up)
 
 
 if __name__ == "__main__":

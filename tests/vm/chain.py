@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The whole chain inside a machine: host, sender, viewer with its decoders, and the Weston of another Debian that shows
+it. The programs are those of the build tree, on a kernel that this computer need not have; what they say is heard
+outside, where the oracle judges. These classes do for a machine what those of the same names in stage.py do for this
+computer."""
+
+import pathlib
+
+import stage as staging
+from stage import Failure
+
+HERE = pathlib.Path(__file__).resolve().parent
+FOLDER = "/run/chain"  # in the guest, seen from its own root and from /host
+SECONDS = 300  # for anything to begin, in an emulated guest on a busy computer
+
+
+def _wait_socket(machine, process, path):
+    staging.wait_for(
+        lambda: not process.alive or machine.run("sh", "-c", f"test -S {path} && echo there", check=False),
+        SECONDS,
+        lambda: f"{path} of {process.name}: {process.tail()}",
+        every=0.3,
+    )
+    if not process.alive:
+        raise Failure(f"{process.name} ended at once: {process.tail()}")
+
+
+class Weston:
+    """Headless, drawing by GL in software, from `tree` (weston_tree.WestonTree); it sees no DRM device."""
+
+    def __init__(self, machine, tree, size):
+        self.machine = machine
+        folder = f"{FOLDER}/weston"
+        machine.write(f"{folder}/weston.ini", staging.WESTON_SETTINGS)
+        machine.run("chmod", "700", folder)
+        self.environment = staging.session_environment(folder)
+        options = ["--backend=headless", "--renderer=gl", f"--width={size[0]}", f"--height={size[1]}", "--debug"]
+        options.append("--refresh-rate=10000")  # mHz: what is drawn by software on an emulated processor costs much
+        self.process = machine.start(
+            "weston",
+            tree.enter(["weston", *options, "--socket=wayland-test", f"--config={folder}/weston.ini"], folder),
+            root="/host",
+            environment=self.environment,
+        )
+        _wait_socket(machine, self.process, f"{folder}/wayland-test")
+        self.camera, self.read_bytes = None, 0
+
+    def shoot(self):
+        """One staging.Shot, of the next repaint."""
+        if not self.camera or not self.camera.alive:
+            program = self.machine.stage.program("weston-shot")
+            self.camera = self.machine.start(
+                "camera", [program, "--serve"], root="/host", environment=self.environment, stdin=True
+            )
+            self.read_bytes = self.camera.log_path.stat().st_size  # with what another run has left there
+        self.camera.write("\n")
+        return staging.Shot.take(self._read)
+
+    def _read(self, size):
+        """The next bytes from the camera, whose output is a file that grows."""
+        path, end = self.camera.log_path, self.read_bytes + size
+        staging.wait_for(
+            lambda: path.stat().st_size >= end or not self.camera.alive, SECONDS, "a whole picture from weston-shot"
+        )
+        with open(path, "rb") as pictures:
+            pictures.seek(self.read_bytes)
+            data = pictures.read(size)
+        if len(data) < size:
+            raise Failure(f"weston-shot ended: {data[-300:].decode(errors='replace')}")
+        self.read_bytes = end
+        return data
+
+
+class Host(staging.Host):
+    """spice-overlay-host in the guest, with this side as its controller."""
+
+    def __init__(self, machine, scene):
+        self.machine = machine
+        self.spice, self.port, self.geometry, control = (
+            f"{FOLDER}/{name}" for name in ("spice", "port", "geometry", "control")
+        )
+        self.uri = f"spice+unix://{self.spice}"
+        machine.run("mkdir", "-p", FOLDER, "/outside/dump")
+        (machine.outside / "scene").write_text(scene)
+        sockets = ["--unix", self.spice, "--port-socket", self.port, "--geometry-socket", self.geometry]
+        self.process = machine.start(
+            "host",
+            [
+                *[machine.stage.program("spice-overlay-host"), "--scene", "/outside/scene", "--dump", "/outside/dump"],
+                *[*sockets, "--control-socket", control],
+            ],
+            root="/host",
+        )
+        for path in (self.spice, self.port, self.geometry, control):
+            _wait_socket(machine, self.process, path)
+        relay = ["/usr/bin/python3", HERE / "guest/relay.py", control]
+        self.control = machine.start("relay", relay, root="/host", stdin=True)
+        self.buffer, self.read_bytes = b"", 0
+        self.events, self.needed = [], [self.control]
+
+    def tell(self, line):
+        self.control.write(line + "\n")
+
+    def next_event(self, seconds):
+        event = super().next_event(seconds)
+        if event and "framebuffer" in event:
+            path = pathlib.Path(event["framebuffer"]).relative_to("/outside")
+            event["framebuffer"] = str(self.machine.outside / path)
+        return event
+
+    def _receive(self, seconds):
+        path = self.control.log_path
+        try:
+            staging.wait_for(
+                lambda: path.stat().st_size > self.read_bytes or not self.control.alive, seconds, "an event"
+            )
+        except Failure:
+            return None
+        with open(path, "rb") as events:
+            events.seek(self.read_bytes)
+            piece = events.read()
+        self.read_bytes += len(piece)
+        return piece
+
+
+def start_play(machine, host, clips, *options):
+    program = machine.stage.program("spice-overlay-play")
+    return machine.start(
+        "play", [program, *clips, "--port", host.port, "--geometry-from", host.geometry, *options], root="/host"
+    )
+
+
+class Viewer:
+    """spice-overlay-viewer, fullscreen on the given Weston."""
+
+    def __init__(self, machine, weston, uri, environment=None):
+        self.machine = machine
+        self.stats_path = machine.outside / "stats"
+        decoder = machine.stage.program("spice-overlay-decoder")
+        # Shared folders are slow: from now on it is in the guest's memory.
+        machine.run(decoder, "--codecs", root="/host", seconds=SECONDS)
+        self.process = machine.start(
+            "viewer",
+            [
+                *[machine.stage.program("spice-overlay-viewer"), uri, "--fullscreen", "--exit-on-disconnect"],
+                *["--stats", "/outside/stats", "--decoder", decoder],
+            ],
+            root="/host",
+            environment={**weston.environment, **(environment or {})},
+        )
+
+    def stats(self):
+        """The newest figures, {} before the first."""
+        return staging.last_json(self.stats_path)
