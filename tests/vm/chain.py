@@ -152,3 +152,10 @@ class Viewer:
     def stats(self):
         """The newest figures, {} before the first."""
         return staging.last_json(self.stats_path)
+
+
+def mappings(machine, pattern):
+    """Names of the processes, one for each, that have something mapped whose line in /proc/PID/maps has `pattern` (grep
+    -E) in it."""
+    script = 'grep -lE -- "$1" /proc/[0-9]*/maps 2>/dev/null | sed s,maps$,comm, | xargs -r cat'
+    return sorted(machine.run("sh", "-c", script, "sh", pattern, root="/host", seconds=SECONDS).split())

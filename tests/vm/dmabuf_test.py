@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Real dmabufs, on a kernel that makes them: Debian 13's, in a virtual machine. The whole chain runs there, from the
-build tree, with Debian 13's Weston: every pixel of every format is judged, and so is the way that frames take.
+build tree, with Debian 13's Weston: every pixel of every format is judged, and so is who has frames in its address
+space.
 
 usage: dmabuf_test.py --build DIR [--keep DIR] [--filter TEXT]"""
 
@@ -103,6 +104,7 @@ def frames_in_every_format_are_shown_where_they_were_decoded_and_every_pixel_is_
     check(not wrong, "\n".join([*wrong, viewer.process.tail(), weston.process.tail()]))
     check([step.name for step in steps] == STEPS, [step.name for step in steps])
     check_ways(viewer)
+    check_mappings()
 
 
 def check_ways(viewer):
@@ -114,6 +116,16 @@ def check_ways(viewer):
         converted = size[0] * size[1] * 4 if transport.endswith("XR24") else 0
         check((facts["transport"], facts["rung"]) == (transport, rung), facts)
         check(facts["copied_bytes_a_frame"] == {"decoder": converted, "compositor": 0}, facts)
+
+
+def check_mappings():
+    """The decoders' memory stands in their own address spaces. As dmabufs, it does in that of whoever reads it, which is
+    Weston: its GPU is the processor. (A decoder reads a GPU's first picture in this way, too.)"""
+    decoder = "spice-overlay-decoder"[:15]  # the kernel keeps no more of a name
+    memory, dmabufs = chain.mappings(now, "memfd:spice-overlay-frame"), chain.mappings(now, "dmabuf:")
+    print(f"  frames are mapped by {memory}, as dmabufs by {dmabufs}", flush=True)
+    check(set(memory) == {decoder}, f"frames' memory is mapped by {memory}")
+    check("weston" in dmabufs and set(dmabufs) <= {"weston", decoder}, f"dmabufs are mapped by {dmabufs}")
 
 
 def set_up(stage, _):
