@@ -39,11 +39,11 @@ class Station:
     def __init__(self, stage, name, kernel, initramfs, incoming=None):
         self.stage, self.spice = stage, _free_port()
         qmp = stage.path("qmp")
-        accelerator = "tcg"  # the same for both, and there everywhere
         self.process = stage.start(
             f"qemu-{name}",
             [
-                *["qemu-system-x86_64", "-M", "q35", *machine.ACCELERATORS[accelerator]],
+                # The same for both, and there everywhere.
+                *["qemu-system-x86_64", "-M", "q35", *machine.ACCELERATORS["tcg"]],
                 *["-smp", "2", "-m", "1024M", "-nodefaults", "-no-user-config", "-no-reboot"],
                 *["-kernel", kernel, "-initrd", initramfs],
                 *["-append", machine.KERNEL_LINE + " vt.global_cursor_default=0 video=%dx%d" % SIZE],
