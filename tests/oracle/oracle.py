@@ -8,8 +8,8 @@ to the desktop. Desktop pixels must be equal to the framebuffer. Video pixels mu
 frame allows: Y is taken where the pixel lies, U and V may come from any of the chroma samples around it (siting and
 filter are the compositor's choice), and TOLERANCE is added for rounding. At an edge of what is shown of the picture,
 a compositor's filter mixes in samples that lie outside, and need not have read them from this frame: a quarter of
-the chroma, and of a scaled video up to half of everything. Pixels that only this explains are counted apart, as
-edge_filter_pixels. A video that is drawn scaled may take Y from the samples around as well, since the filter is the
+the chroma, and of a scaled video up to half of everything; whole chroma samples where the compositor is known to
+leave them unread (`unread_chroma`). Pixels that only this explains are counted apart, as edge_filter_pixels. A video that is drawn scaled may take Y from the samples around as well, since the filter is the
 compositor's choice too."""
 
 import dataclasses
@@ -34,6 +34,7 @@ class Video:
     reference: object  # clips.Reference, or None: only edges are checked
     frames: object = None  # frame numbers that may be shown; None: all of the reference
     index: int = 1
+    chroma_left_unread: bool = False  # by the compositor, as unread_chroma() says
 
 
 @dataclasses.dataclass
@@ -101,17 +102,41 @@ def _mix_in_outside(low, high, edge, share):
     high[edge] = high[edge] * (1 - share) + 255 * share
 
 
-def picture_bounds(reference, number, target, area, outside_samples=False):
+def unread_chroma(start, end, size, places):
+    """How much of its chroma a linear filter at each of `places` takes from samples that Weston's GL renderer has not read from this frame's
+    shared memory. All in pixels of the picture, along one axis, of which the part from `start` to `end` of `size` is shown. The renderer reads
+    what that part touches, and of a chroma plane half as many samples from half of where it begins, both rounded down."""
+    first = int(np.floor(start)) // 2
+    last = first + (int(np.ceil(end)) - int(np.floor(start))) // 2  # the first one that is not read any more
+    at = np.asarray(places, np.float32) / 2 - 0.5
+    before = np.clip(first - at, 0, 1) if first > 0 else np.zeros_like(at)
+    after = np.clip(at - (last - 1), 0, 1) if 2 * last < size else np.zeros_like(at)
+    return np.maximum(before, after)
+
+
+def _shown_part(from_, to, place, length, size):
+    """(start, end) in pixels of the picture: what is shown of it on an axis where it lies at `place` as `length` guest pixels and is seen
+    from `from_` to `to`, as wl_fixed has it. Of edges that lie between two pixels the client makes sure that all is read."""
+    start = np.floor((from_ - place) / length * size * 256 + 0.01) / 256
+    end = start + np.floor((to - from_) / length * size * 256 + 0.01) / 256
+    if start % 2 == 1:
+        start -= 1
+    if end % 1 == 0 and end < size:
+        end += (end - np.floor(start)) % 2
+    return start, end
+
+
+def picture_bounds(reference, number, target, area, outside_samples=False, chroma_left_unread=False):
     """rgb_bounds of frame `number` drawn into `target`, for the screen pixels of `area` (x0, y0, x1, y1 in guest
     pixels). `outside_samples`: with any samples whatever just outside the right and bottom edge of the picture as it
-    was coded, and outside the edges of the display.
+    was coded, and outside the edges of the display; `chroma_left_unread`: as in Video, with these.
     """
     x, y, width, height = target
     x0, y0, x1, y1 = area
     luma, cb, cr = reference.planes(number)
     scale_x, scale_y = reference.width / width, reference.height / height
-    columns = np.floor((np.arange(x0, x1) - x + 0.5) * scale_x).astype(int)
-    rows = np.floor((np.arange(y0, y1) - y + 0.5) * scale_y).astype(int)
+    across, down = (np.arange(x0, x1) - x + 0.5) * scale_x, (np.arange(y0, y1) - y + 0.5) * scale_y
+    columns, rows = np.floor(across).astype(int), np.floor(down).astype(int)
     reach = 0 if scale_x == 1 and scale_y == 1 else int(np.ceil(max(scale_x, scale_y)))
     y_low, y_high = _window(luma, rows, columns, reach)
     u_low, u_high = _window(cb, rows // 2, columns // 2, reach // 2 + 1)
@@ -128,6 +153,14 @@ def picture_bounds(reference, number, target, area, outside_samples=False):
         for low, high in planes if reach else planes[1:]:
             for edge in ((row_edge, slice(None)), (slice(None), column_edge)):
                 _mix_in_outside(low, high, edge, 0.5 if reach else 0.25)
+        if chroma_left_unread and reach:
+            unread = (
+                unread_chroma(*_shown_part(y0, y1, y, height, reference.height), reference.height, down)[:, None],
+                unread_chroma(*_shown_part(x0, x1, x, width, reference.width), reference.width, across)[None, :],
+            )
+            for low, high in planes[1:]:
+                for share in unread:
+                    _mix_in_outside(low, high, slice(None), share)
         (y_low, y_high), (u_low, u_high), (v_low, v_high) = planes
     return rgb_bounds(y_low, y_high, u_low, u_high, v_low, v_high, reference.matrix, reference.full_range)
 
@@ -263,7 +296,8 @@ def _judge_video(verdict, pixels, mask, video, area):
         return
     wrong = off > tolerance
     if wrong.any():
-        free = picture_bounds(reference, number, video.target, area, outside_samples=True)
+        unread = video.chroma_left_unread
+        free = picture_bounds(reference, number, video.target, area, outside_samples=True, chroma_left_unread=unread)
         edge = wrong & (deviation(pixels, free) <= tolerance)
         verdict.edge_filter_pixels += int(edge.sum())
         wrong &= ~edge

@@ -185,6 +185,22 @@ def finds_a_scaled_video_in_the_wrong_place():
     check(oracle.judge(shot, small, [video]).clip_mismatch_pixels > 200, "a shift by 4 passed")
 
 
+def excuses_chroma_that_the_compositor_leaves_unread_and_no_other():
+    """Twice as wide as it is and cut at its left, with a wrong chroma in its last column but two, where a filter mixes in the last sample. From
+    column 10 on the renderer reads all of it, from 11 on not the last sample."""
+    spoilt = painted(FRAME).astype(int)
+    spoilt[:, -3, 2] += 40
+    wide = np.kron(np.clip(spoilt, 0, 255).astype(np.uint8), np.ones((1, 2, 1), np.uint8))
+    for cut, unread, clean in ((23, True, True), (23, False, False), (21, True, False)):
+        desktop = np.zeros((300, 700, 3), np.uint8)
+        desktop[20:260, : 640 - cut] = PLACEHOLDER
+        shot = desktop.copy()
+        shot[20:260, : 640 - cut] = wide[:, cut:]
+        video = oracle.Video((-cut, 20, 640, 240), PLACEHOLDER, reference, chroma_left_unread=unread)
+        verdict = oracle.judge(shot, desktop, [video])
+        check(verdict.clean == clean, f"cut by {cut}, unread {unread}: {verdict}")
+
+
 if __name__ == "__main__":
     prepare()
-    cases.main("Oracle", cases.named(sys.modules[__name__], "accepts_", "names_", "finds_", "counts_"))
+    cases.main("Oracle", cases.named(sys.modules[__name__], "accepts_", "names_", "finds_", "counts_", "excuses_"))

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Hours of trouble: decoders killed in mid-stream, damaged bitstreams in every codec, films and windows without rest while the
-connection is lost and made again. Writes report.html, its plots and figures.json into a folder. Ends with status 0 when everything
-holds that has to, with 1 when something does not, with 2 when it cannot be run."""
+"""Hours of trouble: decoders killed in mid-stream, damaged bitstreams in every codec, random sequences of moves and clips whose every pixel
+is looked at, films and windows without rest while the connection is lost and made again. Writes report.html, its plots and figures.json
+into a folder. Ends with status 0 when everything holds that has to, with 1 when something does not, with 2 when it cannot be run."""
 
 import argparse
 import csv
@@ -16,8 +16,9 @@ import time
 import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests/tools"), str(ROOT / "tests/oracle")]
+sys.path[:0] = [str(ROOT / "tests/tools"), str(ROOT / "tests/oracle"), str(ROOT / "tests/wayland")]
 import chaos
+import containment
 import damage
 import endurance
 import report
@@ -26,8 +27,8 @@ import verdicts
 from PIL import Image
 
 # What an hour has; other durations have their share of it.
-KILLS, VARIANTS, RECONNECTS = 10_000, 2_000, 1_000
-PARTS = ("kills", "damage", "unrest")
+KILLS, VARIANTS, SEQUENCES, RECONNECTS = 10_000, 2_000, 1_000, 1_000
+PARTS = ("kills", "damage", "containment", "unrest")
 
 
 class Progress:
@@ -97,6 +98,23 @@ def damage_bitstreams(options, progress):
     return figures, lines, {}
 
 
+def contain(options, progress):
+    """Sequences on each renderer of Weston."""
+    work = containment.settings_of(max(1, round(SEQUENCES * options.share)), options.seed)
+    wanted, done, lines, figures = sum(len(seeds) for _, seeds in work), 0, [], {}
+    for name, seeds in work:
+
+        def batch_done(number, pixels, wrong, done=done, name=name):
+            progress((done + number) / wanted, f"{done + number} of {wanted} sequences; {name}: {pixels} pixels of videos, {wrong} wrong")
+
+        wrong, pixels = containment.play(options.build, name, seeds, options.out / "containment", batch_done)
+        done += len(seeds)
+        figures[name] = {"sequences": len(seeds), "first": seeds[0], "video_pixels": pixels, "wrong": wrong}
+        lines.append((f"{name}: sequences whose every pixel is right", len(seeds) - len(wrong), len(seeds), not wrong))
+        lines += [("wrong sequence", what, "none", False) for what in wrong[:20]]
+    return figures, lines, {}
+
+
 def leave_no_rest(options, progress):
     seconds = max(30, round(3600 * options.share))
     with staging.Stage(options.build, options.out / "logs-unrest") as stage:
@@ -144,8 +162,13 @@ def write_table(path, rows):
         writer.writerows(rows)
 
 
-PERFORM = {"kills": kill_decoders, "damage": damage_bitstreams, "unrest": leave_no_rest}
-HEADINGS = {"kills": "Decoders killed in mid-stream", "damage": "Damaged bitstreams", "unrest": "Films and windows without rest"}
+PERFORM = {"kills": kill_decoders, "damage": damage_bitstreams, "containment": contain, "unrest": leave_no_rest}
+HEADINGS = {
+    "kills": "Decoders killed in mid-stream",
+    "damage": "Damaged bitstreams",
+    "containment": "Random sequences, pixel by pixel",
+    "unrest": "Films and windows without rest",
+}
 
 
 def perform(part, options):
@@ -179,8 +202,8 @@ def arguments():
         type=float,
         default=60,
         metavar="N",
-        help=f"how long films play without rest (default: 60); the other parts have their share of {KILLS} kills and of {VARIANTS} "
-        "damaged variants of every clip, and take as long as they take",
+        help=f"how long films play without rest (default: 60); the other parts have their share of {KILLS} kills, of {VARIANTS} "
+        f"damaged variants of every clip and of {SEQUENCES} sequences on each renderer, and take as long as they take",
     )
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("soak-out"), metavar="DIR", help="where the report goes (default: soak-out)")
     parser.add_argument("--only", choices=PARTS, help="one part alone")
