@@ -24,7 +24,7 @@ namespace {
 std::vector<std::string> child_environment()
 {
     std::vector<std::string> environment{"LANG=C.UTF-8"};
-    for (const char *name : {"LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"}) {
+    for (const char *name : {"LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"}) {
         if (const char *value = std::getenv(name))
             environment.push_back(std::string(name) + "=" + value);
     }
