@@ -72,6 +72,8 @@ struct Statistics {
     DurationHistogram receipt_to_commit;
     DurationHistogram receipt_to_presentation; ///< of a sample
     DurationHistogram decode;
+    /// From when a frame was both decoded and due; with whatever the compositor lets it wait.
+    DurationHistogram ready_to_commit;
     /// From the moment that a decoder started again is ready to its first picture on the screen.
     DurationHistogram resumption;
 

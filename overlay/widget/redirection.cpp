@@ -201,6 +201,7 @@ void Redirection::frame_committed(const VideoFrame &frame, std::int64_t at)
 {
     ++statistics_.frames_committed;
     statistics_.changed();
+    statistics_.ready_to_commit.add(at - frame.ready);
     if (frame.received)
         statistics_.receipt_to_commit.add(at - frame.received);
 }

@@ -95,6 +95,7 @@ std::string to_json(const Statistics &s, std::span<const StreamFacts> streams, d
     member("latency_ms", "{\"receipt_to_commit\": " + percentiles(s.receipt_to_commit)
                              + ", \"receipt_to_presentation\": " + percentiles(s.receipt_to_presentation)
                              + ", \"decode\": " + percentiles(s.decode)
+                             + ", \"ready_to_commit\": " + percentiles(s.ready_to_commit)
                              + ", \"resumption\": " + percentiles(s.resumption) + "}");
     count("wire_bytes", session.wire_bytes);
     count("bitstream_bytes", session.bitstream_bytes);

@@ -3,6 +3,8 @@
 
 #include "overlay/present/wayland/transport.h"
 
+#include <algorithm>
+
 namespace spice_overlay {
 
 namespace {
@@ -159,6 +161,7 @@ void VideoStream::frame(const DecodedFrame &decoded)
     };
     auto frame = std::make_shared<VideoFrame>(buffer->second, decoded, give_back);
     frame->due = owner_.due_time(decoded.pts);
+    frame->ready = std::max(frame->due, monotonic_now());
     while (!received_.empty() && received_.size() > 64)
         received_.pop_front();
     for (auto it = received_.begin(); it != received_.end(); ++it) {

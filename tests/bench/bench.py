@@ -95,20 +95,20 @@ class Bench:
             part.rename(path)
         return path
 
-    def theatre(self, stage, end="", options=()):
+    def theatre(self, stage, end="", options=(), place=VIDEO):
         """Weston, and a host whose scene stops at 'ready' and at 'playing'."""
         weston = staging.Weston(stage, "gl", (1280, 800))
         scene = stage.path("bench.scene")
-        scene.write_text(SCENE.format(*VIDEO, end))
+        scene.write_text(SCENE.format(*place, end))
         return weston, staging.Host(stage, scene, *options)
 
     def viewer_command(self, stage, host, *options):
         return [stage.program("spice-overlay-viewer"), host.uri, "--fullscreen", "--no-audio", "--decoder",
                 stage.program("spice-overlay-decoder"), *options]
 
-    def playing(self, stage, clip, viewer_options=(), play_options=("--loop",), end=""):
+    def playing(self, stage, clip, viewer_options=(), play_options=("--loop",), end="", place=VIDEO):
         """A viewer with a clip that plays: (host, viewer process, decoder's pid, statistics file)."""
-        weston, host = self.theatre(stage, end)
+        weston, host = self.theatre(stage, end, place=place)
         viewer = staging.Viewer(stage, weston, host.uri, "--no-audio", *viewer_options)
         staging.start_play(stage, host, [clip], *play_options)
         self.step(host, "ready")
@@ -239,6 +239,110 @@ class Bench:
             self.table.add("  against decoding it as fast as can be", statistics.median(unpaced), "times")
             self.table.add(f"wire bytes against bitstream, {size}", statistics.median(wire), "times", 1.005)
 
+    def players(self):
+        """What showing costs the client, decoding aside, against players that read the same file and show it at the same size on the same
+        compositor. Of ours, taking it from SPICE is part of that."""
+        clip = self.clip("1280x720", 20)
+        looped = self.turns(clip, 4)
+        place = (0, 40, 1280, 720)
+        contenders = {
+            "mpv --vo=wlshm": mpv("wlshm", looped),
+            "mpv --vo=gpu": mpv("gpu", looped),
+            "mpv --vo=dmabuf-wayland": mpv("dmabuf-wayland", looped, "--hwdec=vaapi"),
+            "GStreamer waylandsink": gstreamer("waylandsink", looped),
+        }
+        rest = {name: [] for name in ("ours", *contenders)}
+        why_not, whole = {}, {}
+        for _ in range(self.rounds):
+            alone = {"ffmpeg": self.alone(self.ffmpeg_at_pace(looped)), "gstreamer": self.alone(gstreamer("fakesink sync=true", looped))}
+            with staging.Stage(self.build) as stage:
+                _, viewer, decoder = self.playing(stage, clip, place=place)
+                pids = viewer.process.pid, decoder
+                time.sleep(3)
+                whole["ours"] = self.cores(pids)
+                figures = viewer.stats()
+            rest["ours"].append(whole["ours"] - alone["ffmpeg"])
+            for name, command in contenders.items():
+                if name in why_not:
+                    continue
+                try:
+                    whole[name] = self.shown_by(name, command)
+                    rest[name].append(whole[name] - alone["gstreamer" if "GStreamer" in name else "ffmpeg"])
+                except staging.Missing as problem:
+                    why_not[name] = problem
+        medians = {name: 100 * statistics.median(values) for name, values in rest.items() if values}
+        for name, problem in why_not.items():
+            self.table.skip(f"CPU beyond decoding, 720p: {name}", problem)
+        for name, median in medians.items():
+            self.table.add(f"CPU beyond decoding, 720p: {name}", median, "% of a core",
+                           note=f"{100 * whole[name]:.1f} % with decoding")
+        others = {name: median for name, median in medians.items() if name != "ours"}
+        if not others:
+            self.table.skip("  ours beyond the best of them", "no other player plays here")
+            return
+        best = min(others, key=others.get)
+        self.table.add("  ours beyond the best of them", medians["ours"] - others[best], "% of a core", 0,
+                       f"{best}; {figures['transport']}")
+
+    def shown_by(self, name, command):
+        """Cores that a player takes on Weston, once its picture moves there."""
+        with staging.Stage(self.build) as stage:
+            weston = staging.Weston(stage, "gl", (1280, 800))
+            try:
+                process = stage.start("player", command, weston.environment)
+            except FileNotFoundError as error:
+                raise staging.Missing(f"{error.filename} is not installed") from None
+            first = weston.shoot().pixels.copy()
+
+            def plays():
+                return (first != weston.shoot().pixels).mean() > 0.2 and self.moving(weston)
+
+            end = time.monotonic() + 15
+            while process.alive and time.monotonic() < end and not plays():
+                time.sleep(0.5)
+            if not process.alive or time.monotonic() >= end:
+                raise staging.Missing(f"it shows nothing here: {process.tail(2)}")
+            time.sleep(3)
+            used = self.cores((process.pid,))
+            if not process.alive or not self.moving(weston):
+                raise staging.Failure(f"{name} stopped: {process.tail()}")
+            return used
+
+    def alone(self, command):
+        with staging.Stage(self.build) as stage:
+            process = stage.start("decoding", command)
+            time.sleep(3)
+            used = self.cores((process.pid,))
+            if not process.alive:
+                raise staging.Missing(f"decoding alone: {process.tail(2)}")
+            return used
+
+    def cores(self, pids):
+        """Processors that running programs take from now on, on average."""
+        used, begin = sum(map(meters.cpu_seconds, pids)), time.monotonic()
+        time.sleep(self.seconds)
+        return (sum(map(meters.cpu_seconds, pids)) - used) / (time.monotonic() - begin)
+
+    def memory(self):
+        """What the viewer has in memory while it shows a 2160p video."""
+        with staging.Stage(self.build) as stage:
+            _, viewer, decoder = self.playing(stage, self.clip("3840x2160", 10, "2M", 0, self.EVEN))
+            samples = []
+            for _ in range(self.seconds):
+                time.sleep(1)
+                samples.append([meters.resident_kib(pid) / 1024 for pid in (viewer.process.pid, decoder)])
+            figures = viewer.stats()
+        of_viewer, of_decoder = map(max, zip(*samples))
+        self.table.add("memory of the viewer, 2160p (RSS, the most seen)", of_viewer, "MiB", 120e6 / 2**20,
+                       f"{figures['frames_presented']} frames shown, {figures['transport']}")
+        self.table.add("  of its decoder", of_decoder, "MiB")
+        waits = figures["latency_ms"]["ready_to_commit"]
+        self.table.add("decoded and due to commit, 2160p, median", waits["p50"], "ms", 1, f"p95 {waits['p95']}")
+
+    def ffmpeg_at_pace(self, clip):
+        threads = str(min(4, os.cpu_count()))
+        return ["ffmpeg", "-v", "error", "-nostdin", "-re", "-threads", threads, "-i", clip, "-an", "-f", "null", "-"]
+
     @staticmethod
     def decode_only(clip, *options):
         threads = str(min(4, os.cpu_count()))
@@ -358,6 +462,16 @@ class Bench:
             geometry_latency.measure(self.table, stage, self.turns(self.clip("1920x1080", 20), 6))
 
 
+def mpv(output, clip, *options):
+    return ["mpv", "--no-config", "--no-audio", "--msg-level=all=error", "--osd-level=0", "--keepaspect-window=no",
+            "--autofit=1280x720", "--no-border", f"--vo={output}", f"--vd-lavc-threads={min(4, os.cpu_count())}", *options, clip]
+
+
+def gstreamer(sink, clip):
+    return ["gst-launch-1.0", "-q", "filesrc", f"location={clip}", "!", "qtdemux", "!", "h264parse", "!", "avdec_h264",
+            f"max-threads={min(4, os.cpu_count())}", "!", *sink.split()]
+
+
 def decoders_of(pid):
     children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in children if "spice-overlay-d" in pathlib.Path(f"/proc/{child}/comm").read_text()]
@@ -367,6 +481,8 @@ FIGURES = {
     "instructions": Bench.instructions,
     "system-calls": Bench.system_calls,
     "processor-time": Bench.processor_time,
+    "players": Bench.players,
+    "memory": Bench.memory,
     "desktop": Bench.desktop,
     "idle": Bench.idle,
     "port": Bench.port,

@@ -25,6 +25,11 @@ def cpu_seconds(pid, children=False):
     return sum(map(int, fields[11:15])) / TICK
 
 
+def resident_kib(pid):
+    """Resident set size, in KiB."""
+    return int(re.search(r"^VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M)[1])
+
+
 def children(pid):
     """Process ids."""
     return [int(child) for task in pathlib.Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]

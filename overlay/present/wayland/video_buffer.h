@@ -75,6 +75,7 @@ struct VideoFrame {
     std::function<void()> release;
     std::int64_t received = 0; ///< ns of CLOCK_MONOTONIC: when its access unit was complete on the port
     std::int64_t due = 0;      ///< ns of CLOCK_MONOTONIC
+    std::int64_t ready = 0;    ///< ns of CLOCK_MONOTONIC: from when on it was both decoded and due
     /// ns of CLOCK_MONOTONIC: when the decoder was ready, of the first frame on the screen after it was started again; else 0
     std::int64_t resumes = 0;
 };
