@@ -14,6 +14,11 @@ constexpr std::size_t kMaxPieces = 1024;
 constexpr std::size_t kMaxPiecesPixels = 16u << 20; // 64 MiB
 constexpr std::size_t kMaxWaiting = 64;
 constexpr std::size_t kMaxTries = 256;
+constexpr std::size_t kMostAwaited = 1024; // boxes
+
+/// Steps of the search, of which a pixel looked at is one.
+constexpr std::int64_t kWorkOfFit = 16;     ///< of looking whether a geometry fits, pixels aside
+constexpr std::int64_t kWorkOfRegion = 32;  ///< for each box of a region that is made
 
 /// A stray placeholder is no speck, but may be a narrow strip: every eighth row and every eighth column finds it
 /// where looking at each pixel would take long.
@@ -46,7 +51,7 @@ VideoGeometry::VideoGeometry(const wire::Geometry &g, const GuestRect &display)
     std::vector<GuestRect> rects;
     for (const wire::Rect &r : g.visible)
         rects.push_back(to_rect(r).intersected(target).intersected(display));
-    visible = GuestRegion(std::span<const GuestRect>(rects));
+    visible = GuestRegion::united(rects, kMostBoxes).value_or(GuestRegion());
 }
 
 bool DesktopSync::pairing() const
@@ -123,8 +128,8 @@ void DesktopSync::geometry(std::uint32_t id, const VideoGeometry &geometry, std:
 {
     Stream &stream = streams_[id];
     Waiting w{geometry, now, {}};
-    if (stream.applied && stream.applied->target == geometry.target && stream.showing)
-        w.awaited = stream.applied->visible - geometry.visible;
+    if (!geometry.placeholder && stream.applied && stream.applied->target == geometry.target && stream.showing)
+        w.awaited = stream.applied->visible.minus(geometry.visible, kMostAwaited).value_or(stream.applied->visible.bounds());
     if (stream.waiting.size() == kMaxWaiting)
         stream.waiting.pop_front();
     stream.waiting.push_back(std::move(w));
@@ -159,9 +164,11 @@ void DesktopSync::release_pieces(std::size_t count, GuestRegion &damage)
 
 /// What the shadow would show there with the oldest `pieces` pieces released. Never read from the live picture: SPICE may
 /// already have drawn there what it has not yet told.
-std::uint32_t DesktopSync::pixel(int x, int y, std::size_t pieces) const
+std::uint32_t DesktopSync::pixel(int x, int y, std::size_t pieces)
 {
+    --work_;
     while (pieces-- > 0) {
+        --work_;
         const GuestRect &r = pieces_[pieces].rect;
         if (x >= r.x1 && x < r.x2 && y >= r.y1 && y < r.y2)
             return pieces_[pieces].pixels[static_cast<std::size_t>((y - r.y1) * r.width() + x - r.x1)];
@@ -170,14 +177,17 @@ std::uint32_t DesktopSync::pixel(int x, int y, std::size_t pieces) const
 }
 
 /// Whether the picture shows the placeholder just inside every edge of the visible region, and nowhere else where that could
-/// have changed: not just outside of it, not where the video was before, not in what the pieces drew.
-bool DesktopSync::fits(std::uint32_t id, const VideoGeometry &g, std::size_t pieces) const
+/// have changed: not just outside of it, not where the video was before, not in what the pieces drew. No, when it takes too long to find out.
+bool DesktopSync::fits(std::uint32_t id, const VideoGeometry &g, std::size_t pieces)
 {
     if (!g.placeholder)
         return true;
+    work_ -= kWorkOfFit;
     auto shows = [&](int x, int y) { return near(pixel(x, y, pieces), *g.placeholder); };
     std::vector<GuestRect> grown;
     for (std::size_t i = 0; i < g.visible.boxes().size(); ++i) {
+        if (work_ < 0)
+            return false;
         GuestRect r = g.visible.rect(i);
         for (int x = r.x1; x < r.x2; ++x)
             if (!shows(x, r.y1) || !shows(x, r.y2 - 1))
@@ -188,48 +198,61 @@ bool DesktopSync::fits(std::uint32_t id, const VideoGeometry &g, std::size_t pie
         grown.push_back(r.grown(1));
     }
 
-    GuestRegion own = g.visible; // where the colour may be
-    for (const auto &[other_id, other] : streams_) {
-        if (other_id == id)
-            continue;
-        if (other.applied)
-            own |= other.applied->target;
-        for (const Waiting &w : other.waiting)
-            own |= w.geometry.target;
-    }
-    auto sample = [](const GuestRect &r, auto right) {
+    auto may_be = [&](int x, int y) {
+        work_ -= static_cast<std::int64_t>(g.visible.boxes().size()) / 4;
+        return g.visible.contains(x, y) || others_target(id, x, y);
+    };
+    auto sample = [this](const GuestRect &r, auto right) {
         int sampling = r.area() > kSampledArea ? kSampling : 1;
         for (int y = r.y1; y < r.y2; ++y) {
             int step = (y - r.y1) % sampling == 0 || y == r.y2 - 1 ? 1 : sampling;
+            if (work_ < 0)
+                return false;
             for (int x = r.x1; x < r.x2; x += step)
                 if (!right(x, y))
                     return false;
         }
         return true;
     };
-    auto absent = [&](const GuestRect &r) {
-        return sample(r, [&](int x, int y) { return !shows(x, y) || own.contains(x, y); });
-    };
-    GuestRegion ring = (GuestRegion(std::span<const GuestRect>(grown)) & live_.bounds()) - own;
-    for (std::size_t i = 0; i < ring.boxes().size(); ++i)
-        if (!absent(ring.rect(i)))
-            return false;
-    const Stream &stream = streams_.at(id);
-    if (stream.applied) {
-        GuestRegion lost = stream.applied->visible - own;
-        for (std::size_t i = 0; i < lost.boxes().size(); ++i)
-            if (!absent(lost.rect(i)))
+    auto absent = [&](const GuestRegion &region) {
+        for (std::size_t i = 0; i < region.boxes().size(); ++i)
+            if (!sample(region.rect(i), [&](int x, int y) { return !shows(x, y) || may_be(x, y); }))
                 return false;
+        return true;
+    };
+    work_ -= kWorkOfRegion * static_cast<std::int64_t>(grown.size());
+    if (!absent((GuestRegion(std::span<const GuestRect>(grown)) & live_.bounds()) - g.visible))
+        return false;
+    if (const Stream &stream = streams_.at(id); stream.applied) {
+        work_ -= static_cast<std::int64_t>(stream.applied->visible.boxes().size() * g.visible.boxes().size());
+        if (!absent(stream.applied->visible - g.visible))
+            return false;
     }
     for (std::size_t i = 0; i < pieces; ++i) {
         if (!absent(pieces_[i].rect))
             return false;
+        work_ -= static_cast<std::int64_t>(grown.size());
         GuestRegion drawn = g.visible & pieces_[i].rect;
         for (std::size_t j = 0; j < drawn.boxes().size(); ++j)
             if (!sample(drawn.rect(j), shows))
                 return false;
     }
-    return true;
+    return work_ >= 0;
+}
+
+/// Whether another stream's picture is there, or may have been in the time looked at: its placeholder may be of the same colour.
+bool DesktopSync::others_target(std::uint32_t id, int x, int y)
+{
+    auto inside = [x, y](const GuestRect &r) { return x >= r.x1 && x < r.x2 && y >= r.y1 && y < r.y2; };
+    for (const auto &[other_id, other] : streams_) {
+        if (other_id == id)
+            continue;
+        work_ -= 1 + static_cast<std::int64_t>(other.waiting.size());
+        if ((other.applied && inside(other.applied->target))
+            || std::ranges::any_of(other.waiting, [&](const Waiting &w) { return inside(w.geometry.target); }))
+            return true;
+    }
+    return false;
 }
 
 void DesktopSync::apply(Stream &stream, std::size_t index)
@@ -288,10 +311,11 @@ bool DesktopSync::apply_unpaired(std::int64_t now)
 DesktopSync::Released DesktopSync::advance(std::int64_t now)
 {
     Released released;
+    work_ = allowance_;
     if (!shadow_.empty()) {
         // The newest prefix of the pieces that pairs. What is far behind is not worth the search.
         std::size_t tries = 0;
-        for (std::size_t count = pieces_.size() + 1; count-- > 0 && tries < kMaxTries; ++tries) {
+        for (std::size_t count = pieces_.size() + 1; count-- > 0 && tries < kMaxTries && work_ >= 0; ++tries) {
             Paired paired = pair(count);
             if (paired == Paired::kNo)
                 continue;
@@ -309,6 +333,7 @@ DesktopSync::Released DesktopSync::advance(std::int64_t now)
     if (!shadow_.empty())
         for (auto &[id, stream] : streams_)
             stream.paired = stream.applied && fits(id, *stream.applied, 0);
+    allowance_ = work_ >= 0 ? kMostWork : std::max(allowance_ / 2, kLeastWork);
     released.damage = std::exchange(damage_, {});
     return released;
 }

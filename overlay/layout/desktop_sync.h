@@ -64,6 +64,11 @@ public:
     [[nodiscard]] const VideoGeometry *applied(std::uint32_t stream) const;
 
 private:
+    /// Steps of the search that one advance() may take, each some ns: a large desktop with much kept back stays well below the first number. A
+    /// guest that makes every search as long as it can gets half as many each time, down to the second: the person has other things to wait for.
+    static constexpr std::int64_t kMostWork = 8'000'000;
+    static constexpr std::int64_t kLeastWork = 250'000;
+
     struct Waiting {
         VideoGeometry geometry;
         std::int64_t since = 0;
@@ -86,8 +91,9 @@ private:
     void forget_pieces();
     void release_pieces(std::size_t count, GuestRegion &damage);
     void apply(Stream &stream, std::size_t waiting_index);
-    [[nodiscard]] std::uint32_t pixel(int x, int y, std::size_t pieces) const;
-    [[nodiscard]] bool fits(std::uint32_t id, const VideoGeometry &geometry, std::size_t pieces) const;
+    [[nodiscard]] std::uint32_t pixel(int x, int y, std::size_t pieces);
+    [[nodiscard]] bool fits(std::uint32_t id, const VideoGeometry &geometry, std::size_t pieces);
+    [[nodiscard]] bool others_target(std::uint32_t id, int x, int y);
     enum class Paired { kNo, kAsItIs, kWithGeometry };
     [[nodiscard]] Paired pair(std::size_t pieces);
     bool apply_unpaired(std::int64_t now);
@@ -98,6 +104,8 @@ private:
     std::size_t pieces_pixels_ = 0; ///< in all of them
     GuestRegion damage_; ///< not yet handed out by advance()
     std::map<std::uint32_t, Stream> streams_;
+    std::int64_t work_ = 0;               ///< steps that the advance() under way may still take; below 0: it gives up
+    std::int64_t allowance_ = kMostWork;  ///< what the next one begins with
 };
 
 } // namespace spice_overlay

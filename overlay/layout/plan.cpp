@@ -82,6 +82,9 @@ VideoPlan place(std::uint32_t stream, const VideoGeometry &g, const GuestRect &c
     return plan;
 }
 
+/// Of all videos below the desktop. One whose hole would take more is not shown.
+constexpr std::size_t kMostHoleBoxes = 8192;
+
 struct Below {
     VideoPlan video;
     GuestRegion visible;
@@ -154,7 +157,10 @@ Plan make_plan(std::span<const PlannedStream> streams, const Fit &fit)
         GuestRegion hole = below[i].visible;
         for (std::size_t above_it = i + 1; above_it < below.size(); ++above_it)
             hole -= below[above_it].clip;
-        plan.hole |= hole;
+        if (auto all = plan.hole.plus(hole, kMostHoleBoxes))
+            plan.hole = std::move(*all);
+        else
+            below[i].video = {below[i].video.stream, Placement::kHidden, {}, {}, {}};
     }
     for (const Below &b : below)
         plan.videos.push_back(b.video);

@@ -10,6 +10,10 @@ namespace spice_overlay {
 
 /// wire::Geometry in this room's terms. The visible region lies inside the target and inside the display.
 struct VideoGeometry {
+    /// A visible region that takes more (256 rectangles that cross each other make thousands) is taken for none: nothing of the video is
+    /// seen, and nobody reckons with it.
+    static constexpr std::size_t kMostBoxes = 512;
+
     std::uint32_t serial = 0;
     GuestRect target;
     wire::SourceCrop crop;

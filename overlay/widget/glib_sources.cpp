@@ -89,6 +89,8 @@ struct PollHook {
     std::vector<MainTimer *> timers;
     std::vector<FdWatch *> watches;
     bool leave = false;
+    std::int64_t woken = 0; ///< when the last wait ended; 0: there was none yet
+    DurationHistogram busy;
     std::optional<WakeUpFilter> filter;
     std::vector<GPollFD> fds;        ///< of one poll
     std::vector<FdWatch *> watching; ///< the watches among them
@@ -118,6 +120,7 @@ struct PollHook {
         if (timers.empty() && watches.empty() && g_main_context_get_poll_func(nullptr) == poll) {
             g_main_context_set_poll_func(nullptr, std::exchange(previous, nullptr));
             filter.reset();
+            woken = 0;
         }
     }
 
@@ -165,6 +168,16 @@ struct PollHook {
         return static_cast<int>(std::min<std::int64_t>((left + 999'999) / 1'000'000, G_MAXINT));
     }
 
+    /// One wait, as the function of GLib's does it, and what it says about the turn that it ends.
+    int wait_for_events(GPollFunc function, int timeout)
+    {
+        if (woken)
+            busy.add(monotonic_now() - woken);
+        const int ready = function(fds.data(), static_cast<unsigned>(fds.size()), timeout);
+        woken = monotonic_now();
+        return ready;
+    }
+
     static int poll(GPollFD *glib_fds, unsigned count, int timeout)
     {
         PollHook &hook = get();
@@ -179,8 +192,7 @@ struct PollHook {
             GPollFD *own = std::copy(glib_fds, glib_fds + count, hook.fds.data());
             for (std::size_t i = 0; i < hook.watching.size(); ++i)
                 own[i] = {hook.watching[i]->fd_, G_IO_IN | G_IO_HUP | G_IO_ERR, 0};
-            int ready = previous(hook.fds.data(), static_cast<unsigned>(hook.fds.size()),
-                                 hook.leave || timeout == 0 ? 0 : hook.wait(now, end));
+            int ready = hook.wait_for_events(previous, hook.leave || timeout == 0 ? 0 : hook.wait(now, end));
             if (ready < 0)
                 return ready;
             std::copy(hook.fds.data(), own, glib_fds);
@@ -216,6 +228,11 @@ FdWatch::FdWatch(int fd, std::function<void()> callback) : fd_(fd), callback_(st
 FdWatch::~FdWatch()
 {
     PollHook::get().remove(PollHook::get().watches, this);
+}
+
+const DurationHistogram &main_loop_turns()
+{
+    return PollHook::get().busy;
 }
 
 void return_to_glib()

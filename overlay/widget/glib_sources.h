@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include "overlay/pace/statistics.h"
 #include "portclient/base/clock.h"
 
 #include <glib-object.h>
@@ -52,6 +53,10 @@ private:
 /// To be called when the callback of a timer or a watch has given GLib something to do (a source, a task, a redraw): else
 /// GLib notices when it is woken next.
 void return_to_glib();
+
+/// How long the main loop was busy each time, from the moment that something woke it until it waited again: as long as a key
+/// or a motion of the pointer may have had to wait. Counted while there is a timer or a watch.
+[[nodiscard]] const DurationHistogram &main_loop_turns();
 
 /// A signal handler that is disconnected with this object. Holds a reference on the instance.
 class SignalConnection {

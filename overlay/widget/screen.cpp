@@ -29,9 +29,11 @@ void Screen::set_picture(const Picture &picture, std::int64_t now)
     picture_ = picture;
     gone_ = gone_ && !picture.pixels;
     sync_.set_live(picture);
-    for (const auto &[id, stream] : streams_)
+    for (auto &[id, stream] : streams_) {
+        stream.fresh.clear();
         if (stream.geometry)
             sync_.geometry(id, VideoGeometry(*stream.geometry, picture.bounds()), now);
+    }
     dirty_ = true;
 }
 
@@ -53,7 +55,7 @@ Fit Screen::fit() const
 
 void Screen::add_stream(std::uint32_t stream, std::uint16_t rotation, VideoSurface::Listener &listener)
 {
-    streams_[stream] = {rotation, &listener, nullptr, {}};
+    streams_[stream] = {rotation, &listener, nullptr, {}, {}};
     if (scene_)
         scene_->add(stream, rotation, listener);
     dirty_ = true;
@@ -72,7 +74,25 @@ void Screen::geometry(std::uint32_t stream, const wire::Geometry &geometry, std:
     if (it == streams_.end())
         return;
     it->second.geometry = geometry;
-    sync_.geometry(stream, VideoGeometry(geometry, picture_.bounds()), now);
+    auto &fresh = it->second.fresh;
+    if (fresh.size() == kMostFresh || (!fresh.empty() && !it->second.newest))
+        fresh.pop_front();
+    fresh.emplace_back(geometry, now);
+}
+
+void Screen::damaged(const GuestRect &rect, std::int64_t now)
+{
+    take_fresh(); // it may be what they wait for
+    sync_.damaged(rect, now);
+}
+
+void Screen::take_fresh()
+{
+    for (auto &[id, stream] : streams_) {
+        for (const auto &[geometry, since] : stream.fresh)
+            sync_.geometry(id, VideoGeometry(geometry, picture_.bounds()), since);
+        stream.fresh.clear();
+    }
 }
 
 void Screen::show(std::uint32_t id, VideoFramePtr frame)
@@ -135,6 +155,7 @@ void Screen::update(std::int64_t now, bool at_once)
         scene_->hide_videos(); // what they belong to is no more
     if (!scene_ || !picture_.pixels || !(at_once || scene_->ready()))
         return;
+    take_fresh();
     DesktopSync::Released released = sync_.advance(now);
     damage_ |= released.damage;
     bool rearranged = dirty_ || released.geometry;

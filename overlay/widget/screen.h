@@ -5,8 +5,11 @@
 #include "overlay/pace/statistics.h"
 #include "overlay/present/wayland/scene.h"
 
+#include <deque>
 #include <map>
 #include <memory>
+#include <optional>
+#include <utility>
 
 namespace spice_overlay {
 
@@ -26,7 +29,7 @@ public:
     /// With no picture, the last one stays on show, without videos, until this says that there is no display either. Takes effect
     /// with the window's layout.
     void set_gone() { gone_ = true; }
-    void damaged(const GuestRect &rect, std::int64_t now) { sync_.damaged(rect, now); }
+    void damaged(const GuestRect &rect, std::int64_t now);
     /// The space for the display, logical pixels of the window, and how many pixels of the screen one of them has.
     /// Returns whether any is another than before.
     bool set_space(int x, int y, int width, int height, double output_scale);
@@ -63,7 +66,11 @@ private:
         VideoSurface::Listener *listener = nullptr;
         VideoFramePtr newest; ///< to show again on a new window
         std::optional<wire::Geometry> geometry; ///< to clip again to another picture
+        std::deque<std::pair<wire::Geometry, std::int64_t>> fresh; ///< with when they came: sync_ does not know them yet
     };
+    /// Of a stream, between two updates: of a guest that sends more only the newest count.
+    static constexpr std::size_t kMostFresh = 16;
+    void take_fresh();
     [[nodiscard]] Plan plan() const;
 
     Statistics &statistics_;

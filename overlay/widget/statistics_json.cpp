@@ -54,7 +54,8 @@ std::string percentiles(const DurationHistogram &h)
 } // namespace
 
 std::string to_json(const Statistics &s, std::span<const StreamFacts> streams, double frames_a_second,
-                    const Session::Counters &session, std::uint64_t desktop_pixels_copied)
+                    const Session::Counters &session, std::uint64_t desktop_pixels_copied,
+                    const DurationHistogram &main_loop)
 {
     std::string json;
     auto member = [&json](const char *name, const std::string &value) {
@@ -105,6 +106,7 @@ std::string to_json(const Statistics &s, std::span<const StreamFacts> streams, d
     count("stale_units", session.stale_units);
     count("max_in_flight", session.max_in_flight);
     count("desktop_pixels_copied", desktop_pixels_copied);
+    member("main_loop_ms", percentiles(main_loop));
     return json;
 }
 

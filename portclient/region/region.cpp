@@ -91,7 +91,7 @@ BoxSet::BoxSet(const Box &box)
         boxes_.push_back(box);
 }
 
-BoxSet BoxSet::combine(const BoxSet &a, const BoxSet &b, Op op)
+BoxSet BoxSet::combine(const BoxSet &a, const BoxSet &b, Op op, std::size_t most)
 {
     auto inside = [op](bool in_a, bool in_b) {
         return op == Op::kUnion ? in_a || in_b : op == Op::kIntersect ? in_a && in_b : in_a && !in_b;
@@ -101,7 +101,7 @@ BoxSet BoxSet::combine(const BoxSet &a, const BoxSet &b, Op op)
     BandCursor cb(b.boxes_);
     std::size_t last_band = 0;
     int y = std::min(ca.top(), cb.top());
-    while (!ca.done() || !cb.done()) {
+    while ((!ca.done() || !cb.done()) && result.boxes_.size() <= most) {
         // The next edge of either set: what lies between here and there is the same on every line.
         bool in_a = ca.top() <= y;
         bool in_b = cb.top() <= y;
@@ -117,13 +117,17 @@ BoxSet BoxSet::combine(const BoxSet &a, const BoxSet &b, Op op)
     return result;
 }
 
-BoxSet BoxSet::unite(std::span<const Box> boxes)
+BoxSet BoxSet::unite(std::span<const Box> boxes, std::size_t most)
 {
     if (boxes.empty())
         return {};
     if (boxes.size() == 1)
         return BoxSet(boxes[0]);
-    return combine(unite(boxes.first(boxes.size() / 2)), unite(boxes.subspan(boxes.size() / 2)), Op::kUnion);
+    BoxSet half = unite(boxes.first(boxes.size() / 2), most);
+    if (half.boxes_.size() > most)
+        return half;
+    BoxSet other = unite(boxes.subspan(boxes.size() / 2), most);
+    return other.boxes_.size() > most ? other : combine(half, other, Op::kUnion, most);
 }
 
 Box BoxSet::bounding_box() const

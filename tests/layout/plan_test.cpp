@@ -204,3 +204,42 @@ TEST(Plan, random_geometries_draw_no_pixel_outside_the_display_and_the_visible_r
         ASSERT_TRUE((plan.hole - display).empty());
     }
 }
+
+TEST(Plan, a_visible_region_of_thousands_of_boxes_is_taken_for_none)
+{
+    wire::Geometry wire{.stream = 1, .serial = 1, .display = 0, .target = {0, 0, 600, 600}, .crop = {}, .placeholder = {}, .visible = {}};
+    for (int i = 0; i < 128; ++i) {
+        wire.visible.push_back({2 * i, 0, 1, 600});
+        EXPECT_FALSE(VideoGeometry(wire, {{0, 0, 800, 600}}).visible.empty());
+    }
+    for (int i = 0; i < 128; ++i)
+        wire.visible.push_back({0, 2 * i, 600, 1});
+    EXPECT_TRUE(VideoGeometry(wire, {{0, 0, 800, 600}}).visible.empty());
+}
+
+/// Each within its limit, and together with a million boxes: columns of one beside rows of the other, again and again.
+TEST(Plan, holes_that_multiply_hide_what_goes_too_far)
+{
+    std::vector<VideoGeometry> geometries;
+    for (int i = 0; i < 16; ++i) {
+        const GuestRect target = GuestRect::from_size(60 * i, 0, 60, 900);
+        std::vector<GuestRect> rects;
+        for (int row = 0; row < 120; ++row)
+            for (int column = 0; column < 4; ++column)
+                rects.push_back(GuestRect::from_size(target.x1 + 15 * column, 7 * row + i % 7, 14, 1));
+        geometries.push_back(geometry(target, GuestRegion(std::span<const GuestRect>(rects))));
+        ASSERT_LE(geometries.back().visible.boxes().size(), VideoGeometry::kMostBoxes);
+    }
+    std::vector<PlannedStream> streams;
+    for (const VideoGeometry &g : geometries)
+        streams.push_back({static_cast<std::uint32_t>(streams.size() + 1), &g});
+    const Fit fit(1000, 900, 0, 0, 1000, 900);
+    const Plan plan = make_plan(streams, fit);
+    EXPECT_LE(plan.hole.boxes().size(), 8192u);
+    ASSERT_EQ(plan.videos.size(), 16u);
+    for (const VideoPlan &video : plan.videos) { // what is shown has its whole hole, what is hidden has none of it
+        const VideoGeometry &g = geometries[video.stream - 1];
+        const GuestRegion there = plan.hole & g.visible;
+        EXPECT_EQ(there, video.placement == Placement::kBelow ? g.visible : GuestRegion()) << video.stream;
+    }
+}

@@ -137,3 +137,32 @@ TEST(Region, a_cut_and_its_piece_make_the_whole_again)
     EXPECT_TRUE(whole.is({{0, 0, 10, 10}}));
     EXPECT_FALSE((whole - piece).is({{0, 0, 10, 10}}));
 }
+
+/// `count` bars of one pixel, two apart, 1000 long.
+std::vector<GuestRect> bars(int count, bool upright)
+{
+    std::vector<GuestRect> rects;
+    for (int i = 0; i < count; ++i)
+        rects.push_back(upright ? GuestRect::from_size(2 * i, 0, 1, 1000) : GuestRect::from_size(0, 2 * i, 1000, 1));
+    return rects;
+}
+
+TEST(Region, that_takes_too_many_boxes_is_none)
+{
+    const std::vector<GuestRect> upright = bars(100, true);
+    const std::vector<GuestRect> level = bars(100, false);
+    std::vector<GuestRect> both = upright;
+    both.insert(both.end(), level.begin(), level.end());
+    const GuestRegion all(both);
+    EXPECT_GT(all.boxes().size(), 10'000u);
+    EXPECT_FALSE(GuestRegion::united(both, 10'000));
+    EXPECT_EQ(GuestRegion::united(both, 20'000), all);
+    EXPECT_EQ(GuestRegion::united(upright, 100), GuestRegion(upright));
+    EXPECT_FALSE(GuestRegion::united(upright, 99));
+    const GuestRegion a(upright);
+    const GuestRegion b(level);
+    EXPECT_FALSE(a.plus(b, 10'000));
+    EXPECT_FALSE(a.minus(b, 9'999));
+    EXPECT_EQ(a.plus(b, 20'000), a | b);
+    EXPECT_EQ(a.minus(b, 20'000), a - b);
+}

@@ -32,6 +32,7 @@ PROGRAMS = {
     "viewer-with-stand-in": "tests/dmabuf",
     "doctor-with-stand-in": "tests/dmabuf",
     "weston-shot": "tests/tools",
+    "overload-guest": "tests/wayland",
 }
 BACKGROUND = (123, 31, 163)  # of Weston itself: seen by nobody when all is well
 
