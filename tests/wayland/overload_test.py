@@ -38,7 +38,7 @@ step playing
 FILM, TICKER = (20, 60, 240, 160), (24, 330, 230, 120)  # what is looked at, guest pixels
 FLOODED = (400, 100)  # where the guest's other videos are
 SANE = 60 * 2  # messages a second of a film: an access unit and a geometry for each picture of a video that is dragged
-STREAMS, RATE = 14, 5000  # of the 16 and of the 10,000 messages a second each that the client takes: what has waited comes at once
+STREAMS, RATE = 14, 4500  # of the 16 and of the 10,000 messages a second each that the client takes: what has waited comes at once
 CHATTER = 500  # of 2,000
 BOUND = 16  # ms, median
 SEED = 5
