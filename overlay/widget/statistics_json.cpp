@@ -93,6 +93,8 @@ std::string to_json(const Statistics &s, std::span<const StreamFacts> streams, d
     count("geometry_transactions", s.geometry_transactions);
     count("streams_opened", s.streams_opened);
     count("decoder_restarts", s.decoder_restarts);
+    if (!s.decoder_failed.empty())
+        member("decoder_failed", quoted(s.decoder_failed));
     member("latency_ms", "{\"receipt_to_commit\": " + percentiles(s.receipt_to_commit)
                              + ", \"receipt_to_presentation\": " + percentiles(s.receipt_to_presentation)
                              + ", \"decode\": " + percentiles(s.decode)

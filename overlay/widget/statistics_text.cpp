@@ -47,9 +47,11 @@ std::string stream(const StreamFacts &s)
 
 std::string to_text(const Statistics &s, std::span<const StreamFacts> streams, double frames_a_second)
 {
-    if (streams.empty())
-        return "no video is redirected";
     std::string text;
+    if (!s.decoder_failed.empty())
+        text = formatted("a decoder failed: %s\n", s.decoder_failed.c_str());
+    if (streams.empty())
+        return text + "no video is redirected";
     for (const StreamFacts &each : streams)
         text += stream(each);
     text += formatted("%.1f frames a second, %llu too late, %llu while hidden\n", frames_a_second,

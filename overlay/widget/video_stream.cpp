@@ -213,6 +213,8 @@ void VideoStream::consumed(std::uint32_t units)
 void VideoStream::failed(wire::Reason reason, const std::string &why)
 {
     g_warning("stream %u: the decoder failed: %s", id(), why.c_str());
+    setup_.statistics->decoder_failed = why;
+    setup_.statistics->changed();
     watch_.reset();
     consumed(outstanding_);
     if (by_hardware_ && reason == wire::Reason::kDecoderFailed)

@@ -29,6 +29,7 @@ PROGRAMS = {
     "spice-overlay-decoder": "dmabuf/decoder",
     "spice-overlay-doctor": "overlay/doctor",
     "decoder-with-stand-in": "tests/vadriver",
+    "straying-decoder": "tests/dmabuf",
     "viewer-with-stand-in": "tests/dmabuf",
     "doctor-with-stand-in": "tests/dmabuf",
     "weston-shot": "tests/tools",

@@ -6,6 +6,7 @@ usage: bad_input_test.py --build DIR [--filter TEXT]"""
 
 import argparse
 import contextlib
+import json
 import os
 import pathlib
 import signal
@@ -173,6 +174,30 @@ def video_resumes_after_its_decoder_was_stopped():
         staging.wait_for(now.viewer.decoders, 10, "another decoder")
         now.must_show_video(20)
         now.must_be_alive()
+
+
+def video_goes_back_to_the_guest_and_all_say_why_when_the_sandbox_denies_its_decoder_a_call():
+    denied = "its sandbox stopped it at the system call openat"
+    with staging.Stage(build) as stage:
+        report = subprocess.run([stage.program("straying-decoder"), "--sandbox-report"], capture_output=True, text=True).stdout
+        if "layer system-calls holds" not in report:
+            raise Skip("this build's decoder has no filter of system calls")
+        weston = staging.Weston(stage, "pixman")
+        host = staging.Host(stage, SCENE)
+        viewer = staging.Viewer(stage, weston, host.uri, "--decoder", stage.program("straying-decoder"))
+        host.wait("client-connected")
+        play = staging.start_play(stage, host, [clips.make(clips_folder, 480, 320, count=300, seed=4)], "--loop")
+        viewer.process.wait_log(denied, 30)
+        play.wait_log("the decoder failed repeatedly", 60)
+        stats = staging.wait_for(lambda: (s := viewer.stats()).get("streams") == [] and s, 20, viewer.stats)
+        check(denied in stats.get("decoder_failed", ""), f"the figures do not say why: {stats}")
+        check(viewer.process.alive, viewer.process.tail())
+        doctor = subprocess.run(
+            [stage.program("spice-overlay-doctor"), "--json", "--decoder", stage.program("straying-decoder")],
+            env={**os.environ, **weston.environment}, capture_output=True, text=True, timeout=240,
+        )  # fmt: skip
+        whys = {passed["why_not"] for film in json.loads(doctor.stdout)["streams"] for passed in film["passed_over"]}
+        check(any(denied in why for why in whys), f"the doctor does not say why: {whys}")
 
 
 def viewer_shuts_decoders_into_a_sandbox_and_warns_when_told_not_to():
