@@ -78,6 +78,19 @@ def _around(low, high, rows, columns, radius):
     return least, most
 
 
+def _desktop_below(framebuffer, desktop, places):
+    """The least and the most of what a linear filter may mix of the desktop at `places`: of the four guest pixels there, those in the mask. NaN
+    where there are none. Drawn smaller, a pixel that lies between two others is seen in the mix alone."""
+    low = high = np.full((places[1].size, places[0].size, 3), np.nan, np.float32)
+    for dy in (0, 1):
+        for dx in (0, 1):
+            rows, columns = (np.floor(at - 0.5).astype(int) + step for at, step in ((places[1], dy), (places[0], dx)))
+            here = _at(_at(framebuffer, rows, 0), columns, 1).astype(np.float32)
+            here[~_at(_at(desktop, rows, 0), columns, 1)] = np.nan
+            low, high = np.fmin(low, here), np.fmax(high, here)
+    return low, high
+
+
 class _Screen:
     def __init__(self, shot, framebuffer, scale):
         self.guest = framebuffer.shape[1], framebuffer.shape[0]
@@ -153,9 +166,8 @@ def judge(shot, framebuffer, videos, scale, converted=False):
     verdict.desktop_pixels = int(wrong.sum())
     _note(verdict, "desktop", wrong)
 
-    pure = sample(desktop, *screen.places, False)[0] == 1
-    near = sample(framebuffer, *screen.places, False)
-    low[pure], high[pure] = near[0][pure], near[1][pure]
+    least, most = _desktop_below(framebuffer, desktop, screen.places)
+    low, high = np.fmin(low, least), np.fmax(high, most)
     rows, columns = np.nonzero(~(inside | settled))
     bounds = _around(low, high, rows, columns, 1 + int(np.ceil(screen.per_guest_pixel)))
     wrong = np.zeros(settled.shape, bool)
