@@ -68,7 +68,7 @@ def look_at(weston, event, references, seconds=SETTLE_SECONDS):
     first one that is not, or of the last one."""
     framebuffer = staging.read_ppm(event["framebuffer"])
     videos = videos_of(event, references)
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * staging.PATIENCE
     shots, frames = 0, []
     while True:
         shot = weston.shoot()
@@ -82,7 +82,7 @@ def look_at(weston, event, references, seconds=SETTLE_SECONDS):
 
 def perform(weston, host, references, on_step=lambda step: None, seconds=120, settle=SETTLE_SECONDS):
     """Looks at every step of the scene once, `on_step` sees each Step. Ends with the scene, or when it begins anew."""
-    steps, deadline = [], time.monotonic() + seconds
+    steps, deadline = [], time.monotonic() + seconds * staging.PATIENCE
     while True:
         event = host.wait("step", "end", seconds=max(1, deadline - time.monotonic()))
         if event["event"] == "end" or any(step.name == event["name"] for step in steps):

@@ -35,6 +35,8 @@ PROGRAMS = {
     "weston-shot": "tests/tools",
     "overload-guest": "tests/wayland",
 }
+# How much longer than written every deadline is: what a sanitizer costs, in the runs that have one.
+PATIENCE = float(os.environ.get("SPICE_OVERLAY_PATIENCE", "1"))
 BACKGROUND = (123, 31, 163)  # of Weston itself: seen by nobody when all is well
 
 
@@ -48,7 +50,7 @@ class Missing(Exception):
 
 def wait_for(condition, seconds, what, every=0.02):
     """Returns what `condition()` returns once it is true."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     while True:
         value = condition()
         if value:
@@ -85,7 +87,7 @@ class Process:
     def wait(self, seconds):
         """The exit status, negative for a signal."""
         try:
-            return self.popen.wait(seconds)
+            return self.popen.wait(seconds * PATIENCE)
         except subprocess.TimeoutExpired:
             raise Failure(f"{self.name} did not end in {seconds} s") from None
 
@@ -182,7 +184,7 @@ class Shot:
 
 
 def _read_exactly(stream, size, seconds):
-    data, deadline = bytearray(), time.monotonic() + seconds
+    data, deadline = bytearray(), time.monotonic() + seconds * PATIENCE
     while len(data) < size:
         ready, _, _ = select.select([stream], [], [], max(0, deadline - time.monotonic()))
         piece = os.read(stream.fileno(), min(size - len(data), 1 << 20)) if ready else b""
@@ -382,7 +384,7 @@ class Host:
 
     def wait(self, *names, seconds=20):
         """The next event of one of these names; others are passed over. Fails at once when a process of `needed` ends."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * PATIENCE
         while True:
             event = self.next_event(min(0.5, max(0, deadline - time.monotonic())))
             if event and event["event"] in names:

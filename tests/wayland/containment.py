@@ -157,7 +157,7 @@ class Judge:
         videos = rehearsal.videos_of(event, self.references)
         for video in videos:
             video.chroma_left_unread = self.chroma_left_unread
-        deadline, right = time.monotonic() + SETTLE_SECONDS, 0
+        deadline, right = time.monotonic() + SETTLE_SECONDS * staging.PATIENCE, 0
         while True:
             shot = weston.shoot().pixels
             if self.setting.as_it_is:
