@@ -11,9 +11,10 @@ namespace spice_overlay {
 
 /// What the kernel says of a DRM device.
 struct DrmDevice {
-    std::string driver;   ///< "i915", "vgem"
+    std::string driver;   ///< "i915", "vgem", "virtio_gpu"
     bool renders = false; ///< has a render node: more than a display without a GPU
     std::string render_node; ///< its path, if it has one
+    std::string primary_node; ///< the path of the display's node, if it has one
 };
 
 /// Looks a device number up in `sysfs`.

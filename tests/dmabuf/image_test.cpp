@@ -342,7 +342,20 @@ TEST_F(Sysfs, tells_driver_and_whether_it_renders)
     device = find_drm_device(makedev(226, 128), root);
     ASSERT_TRUE(device);
     EXPECT_TRUE(device->renders);
+    EXPECT_EQ(device->render_node, "/dev/dri/renderD128");
+    EXPECT_EQ(device->primary_node, "/dev/dri/card0");
     EXPECT_FALSE(find_drm_device(makedev(226, 129), root)) << "another device";
+}
+
+TEST_F(Sysfs, names_a_virtio_gpu_whatever_bus_it_stands_on)
+{
+    for (const char *driver : {"virtio-pci", "virtio-mmio", "virtio_gpu"}) {
+        std::filesystem::remove(node / "driver");
+        std::filesystem::create_symlink(std::string("../../bus/pci/drivers/") + driver, node / "driver");
+        auto device = find_drm_device(makedev(226, 128), root);
+        ASSERT_TRUE(device) << device.error().message;
+        EXPECT_EQ(device->driver, "virtio_gpu");
+    }
 }
 
 } // namespace
