@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "allocator.h"
 
+#include "dumb_buffer.h"
+
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/dma-heap.h>
@@ -49,10 +51,14 @@ std::string group_of(const char *path)
     return found->gr_name;
 }
 
-/// Opens a device and has it make one page of a dmabuf.
-Result<UniqueFd> probe(Allocator allocator, const char *path, const char *module)
+UniqueFd open_device(const char *path)
 {
-    UniqueFd device(::open(path, O_RDWR | O_CLOEXEC));
+    return UniqueFd(::open(path, O_RDWR | O_CLOEXEC));
+}
+
+/// Has a device that was just opened make one page of a dmabuf.
+Result<UniqueFd> probe(Allocator allocator, UniqueFd device, const char *path, const char *module)
+{
     if (!device.valid())
         return device_refusal(path, module, errno);
     const std::size_t page = whole_pages(1);
@@ -67,11 +73,30 @@ Result<UniqueFd> probe(Allocator allocator, const char *path, const char *module
 
 } // namespace
 
-Result<FrameMemory> allocate_frame(Allocator allocator, int device, const char *name, std::size_t size)
+const char *name(Allocator allocator)
+{
+    switch (allocator) {
+    case Allocator::kUdmabuf:
+        return "udmabuf";
+    case Allocator::kDmaHeap:
+        return "dma-heap";
+    case Allocator::kStandIn:
+        return "stand-in";
+    case Allocator::kDisplay:
+        return "display";
+    case Allocator::kNone:
+        break;
+    }
+    return "memfd";
+}
+
+Result<FrameMemory> allocate_frame(Allocator allocator, int device, const char *name, std::size_t size,
+                                   std::size_t stride)
 {
     FrameMemory memory;
-    if (allocator == Allocator::kDmaHeap) {
-        auto dmabuf = make_from_heap(device, size);
+    if (allocator == Allocator::kDmaHeap || allocator == Allocator::kDisplay) {
+        auto dmabuf = allocator == Allocator::kDmaHeap ? make_from_heap(device, size)
+                                                       : make_dumb_buffer(device, size, stride);
         if (!dmabuf)
             return dmabuf.error();
         memory.dmabuf = std::move(*dmabuf);
@@ -113,12 +138,17 @@ Error device_refusal(const char *path, const char *module, int error)
 
 Result<UniqueFd> probe_udmabuf()
 {
-    return probe(Allocator::kUdmabuf, kUdmabufDevice, "udmabuf");
+    return probe(Allocator::kUdmabuf, open_device(kUdmabufDevice), kUdmabufDevice, "udmabuf");
 }
 
 Result<UniqueFd> probe_dma_heap()
 {
-    return probe(Allocator::kDmaHeap, kDmaHeapDevice, "system_heap");
+    return probe(Allocator::kDmaHeap, open_device(kDmaHeapDevice), kDmaHeapDevice, "system_heap");
+}
+
+Result<UniqueFd> probe_display(const std::string &path)
+{
+    return probe(Allocator::kDisplay, open_display(path.c_str()), path.c_str(), "of the display");
 }
 
 Result<ChosenAllocator> choose_allocator(std::span<const AllocatorDriver> drivers)

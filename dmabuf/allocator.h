@@ -17,7 +17,11 @@ enum class Allocator : std::uint16_t {
     kUdmabuf = 1, ///< /dev/udmabuf turns a sealed memfd into one; the memfd stays good for wl_shm
     kDmaHeap = 2, ///< /dev/dma_heap/system; there is no memfd
     kStandIn = 3, ///< the memfd itself is handed out as one: for tests, with compositors that read it by mapping it
+    kDisplay = 4, ///< the compositor's own display device, where that imports nothing else; there is no memfd
 };
+
+/// "udmabuf", "dma-heap", "display"; for memory that is no dmabuf "memfd".
+[[nodiscard]] const char *name(Allocator allocator);
 
 /// Memory for one frame, mapped for writing; zero bytes.
 struct FrameMemory {
@@ -26,8 +30,10 @@ struct FrameMemory {
     UniqueFd dmabuf; ///< the same memory; invalid where there is none
 };
 
-/// `size` in whole pages, named in /proc/PID/maps. `device` is the allocator's own (AllocatorDriver::probe), borrowed.
-[[nodiscard]] Result<FrameMemory> allocate_frame(Allocator allocator, int device, const char *name, std::size_t size);
+/// `size` in whole pages, named in /proc/PID/maps. `device` is the allocator's own (AllocatorDriver::probe), borrowed. `stride` is
+/// that of the first plane, bytes, a multiple of 4: displays lay their memory out by it, others do not look.
+[[nodiscard]] Result<FrameMemory> allocate_frame(Allocator allocator, int device, const char *name, std::size_t size,
+                                                 std::size_t stride = 4096);
 
 /// A way to dmabufs. probe() opens its device and proves it by making one; an error says in one line why it cannot be used and what
 /// helps.
@@ -42,6 +48,8 @@ struct AllocatorDriver {
 
 [[nodiscard]] Result<UniqueFd> probe_udmabuf();
 [[nodiscard]] Result<UniqueFd> probe_dma_heap();
+/// The same for a display's primary node. In no table: which display it is to be the compositor says.
+[[nodiscard]] Result<UniqueFd> probe_display(const std::string &path);
 
 /// The table's first that works.
 struct ChosenAllocator {

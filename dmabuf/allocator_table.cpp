@@ -6,9 +6,9 @@ namespace spice_overlay {
 /// Alone in its file, so that a program of the tests links another in its place.
 std::span<const AllocatorDriver> allocator_drivers()
 {
-    static constexpr AllocatorDriver kDrivers[] = {
-        {Allocator::kUdmabuf, "udmabuf", probe_udmabuf},
-        {Allocator::kDmaHeap, "dma-heap", probe_dma_heap},
+    static const AllocatorDriver kDrivers[] = {
+        {Allocator::kUdmabuf, name(Allocator::kUdmabuf), probe_udmabuf},
+        {Allocator::kDmaHeap, name(Allocator::kDmaHeap), probe_dma_heap},
     };
     return kDrivers;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "call_filter.h"
+#include "dmabuf/dumb_buffer.h"
 #include "ipc.h"
 
 #include <fcntl.h>
@@ -48,6 +49,9 @@ const std::vector<AllowedCall> kSoftware = {
     {"fcntl", "a second descriptor, of the tests' stand-in for dmabufs", 1, kWord, F_DUPFD_CLOEXEC},
     {"ioctl", "a dmabuf of such memory", 1, kWord, UDMABUF_CREATE},
     {"ioctl", "a dmabuf out of a dma-heap", 1, kWord, DMA_HEAP_IOCTL_ALLOC},
+    {"ioctl", "memory of a display", 1, kWord, drm::kCreateDumb},
+    {"ioctl", "a dmabuf of that", 1, kWord, drm::kHandleToFd},
+    {"ioctl", "its number there, which is not wanted then", 1, kWord, drm::kDestroyDumb},
     {"ioctl", "the processor begins or ends writing a dmabuf", 1, kWord, DMA_BUF_IOCTL_SYNC},
     {"ppoll", "whether a device still reads a dmabuf"},
     {"close", "frames of another size, or no longer wanted"},

@@ -57,7 +57,7 @@ bool FramePool::fill(Slot &slot, const ImageLayout &layout, std::size_t size)
 {
     slot.empty(); // before the new, not to have both
     const Allocator allocator = allocator_for(layout);
-    auto memory = allocate_frame(allocator, device_.get(), kMemoryName, size);
+    auto memory = allocate_frame(allocator, device_.get(), kMemoryName, size, layout.planes[0].stride);
     if (!memory && allocator != Allocator::kNone) {
         log_line(memory.error().message + "; frames are copied by the compositor instead");
         allocator_ = Allocator::kNone; // what failed once would fail for each frame

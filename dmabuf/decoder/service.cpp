@@ -80,7 +80,7 @@ std::optional<Failure> Service::open()
         || open_.hardware > static_cast<std::uint32_t>(ipc::HardwareUse::kAlways)
         || formats_size + open_.extradata_size != static_cast<std::size_t>(size) - sizeof open_
         || open_.fourcc_count > std::size(open_.fourccs) || open_.threads == 0 || open_.threads > 64
-        || open_.allocator > static_cast<std::uint16_t>(Allocator::kStandIn))
+        || open_.allocator > static_cast<std::uint16_t>(Allocator::kDisplay))
         return Failure{wire::Reason::kBadParameters, "the decoder was told nonsense"};
 
     auto memory = Mapping::map(units_fd_.get(), ipc::kUnitsSize, Mapping::Access::kRead);

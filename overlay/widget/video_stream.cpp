@@ -40,6 +40,7 @@ Status VideoStream::start()
     config.dmabuf_fourccs = std::move(offer.dmabuf_fourccs);
     config.allocator = offer.allocator;
     config.device = offer.device;
+    allocator_ = offer.allocator;
     Transport::Hardware hardware = setup_.connection->transport().hardware(open_.codec);
     config.hardware = hardware.use;
     config.render_node = hardware.render_node;
@@ -133,6 +134,13 @@ void VideoStream::settled(std::uint32_t slot, bool refused)
         if (frame->buffer->ready())
             enqueue(std::move(frame));
     }
+}
+
+const char *VideoStream::memory_of(const VideoBuffer &buffer) const
+{
+    if (!buffer.is_dmabuf())
+        return name(Allocator::kNone);
+    return by_hardware_ ? "gpu" : name(allocator_);
 }
 
 void VideoStream::note_transport(const VideoBuffer &buffer)

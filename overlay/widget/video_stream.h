@@ -53,6 +53,8 @@ public:
     [[nodiscard]] std::uint64_t frames() const { return frames_; } ///< decoded
     [[nodiscard]] bool by_hardware() const { return by_hardware_; } ///< decoded by a GPU
     [[nodiscard]] const std::string &why_not_hardware() const { return why_not_hardware_; }
+    /// What a frame of this stream lies in: "udmabuf", "gpu".
+    [[nodiscard]] const char *memory_of(const VideoBuffer &buffer) const;
     [[nodiscard]] int decoder_pid() const { return decoder_ ? decoder_->pid() : -1; }
 
 private:
@@ -83,6 +85,7 @@ private:
     FrameQueue<VideoFramePtr> queue_;
     std::deque<std::pair<std::int64_t, std::int64_t>> received_; ///< pts and time of receipt of units in the decoder
     std::string why_not_hardware_;
+    Allocator allocator_ = Allocator::kNone; ///< that the decoder was told of
     bool by_hardware_ = false;      ///< a GPU decodes, or is being tried
     std::uint32_t outstanding_ = 0; ///< units in the decoder's ring
     std::uint32_t epoch_ = 0;

@@ -530,7 +530,7 @@ TEST(Dmabufs, that_cannot_be_made_leave_the_stream_in_plain_memory)
     NEED_FFMPEG();
     const Clip clip = h264(10);
     const UniqueFd nothing(::open("/dev/null", O_RDWR | O_CLOEXEC));
-    for (const Allocator allocator : {Allocator::kUdmabuf, Allocator::kDmaHeap}) {
+    for (const Allocator allocator : {Allocator::kUdmabuf, Allocator::kDmaHeap, Allocator::kDisplay}) {
         DecoderProcess::Config config = h264_config();
         config.allocator = allocator;
         config.device = nothing.get();

@@ -6,6 +6,7 @@
 
 #include <drm_fourcc.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -23,11 +24,19 @@ constexpr std::uint32_t kFourccs[] = {DRM_FORMAT_YUV420, DRM_FORMAT_NV12, DRM_FO
 struct Quirk {
     std::string_view driver;
     const char *why;
+    bool own_memory = false; ///< it shows what it has made itself
 };
 constexpr Quirk kQuirks[] = {
     {"vgem", "it has no GPU: with it Weston 10 shows NV12 black and ends on XR24, and Weston 14 ends"},
-    {"virtio_gpu", "it imports no memory but its own"},
+    {"virtio_gpu", "it imports no memory but its own", true},
 };
+
+const Quirk *quirk_of(const DrmDevice &device)
+{
+    const auto *found = std::find_if(std::begin(kQuirks), std::end(kQuirks),
+                                     [&](const Quirk &quirk) { return quirk.driver == device.driver; });
+    return found == std::end(kQuirks) ? nullptr : found;
+}
 
 } // namespace
 
@@ -73,10 +82,32 @@ Status judge_dmabufs(const DmabufFeedback &feedback, DmabufUse use,
         return Error{"the compositor's GPU cannot be told: " + device.error().message};
     if (!device->renders)
         return Error{"the compositor's device (" + device->driver + ") is a display without a GPU"};
-    for (const Quirk &quirk : kQuirks)
-        if (quirk.driver == device->driver)
-            return Error{"the compositor's device is " + device->driver + ": " + quirk.why};
+    if (const Quirk *quirk = quirk_of(*device))
+        return Error{"the compositor's device is " + device->driver + ": " + quirk->why};
     return Success{};
+}
+
+/// The device that the compositor names, or, where it names none, that of the render node which the environment does.
+Result<DrmDevice> Transport::find_device() const
+{
+    const DmabufFeedback &feedback = connection_.linux_dmabuf()->feedback();
+    if (feedback.has_device)
+        return find_drm_device(feedback.main_device);
+    struct stat node = {};
+    if (hardware_.render_node.empty() || ::stat(hardware_.render_node.c_str(), &node) != 0)
+        return Error{"the compositor names no GPU (SPICE_OVERLAY_RENDER_NODE can)"};
+    return find_drm_device(node.st_rdev);
+}
+
+/// The table's first that works; before them a device that takes nothing but what it has made itself.
+Result<ChosenAllocator> Transport::choose() const
+{
+    auto device = find_device();
+    const Quirk *quirk = device ? quirk_of(*device) : nullptr;
+    if (quirk && quirk->own_memory)
+        if (auto display = probe_display(device->primary_node))
+            return ChosenAllocator{Allocator::kDisplay, name(Allocator::kDisplay), std::move(*display)};
+    return choose_allocator(allocator_drivers());
 }
 
 void Transport::decide()
@@ -95,7 +126,7 @@ void Transport::decide()
         return;
     }
     imports_ = true;
-    auto chosen = choose_allocator(allocator_drivers());
+    auto chosen = choose();
     if (chosen)
         allocator_ = std::move(*chosen);
     else
@@ -134,10 +165,9 @@ Result<std::string> Transport::find_render_node() const
 {
     if (!hardware_.render_node.empty())
         return hardware_.render_node;
-    const DmabufFeedback &feedback = connection_.linux_dmabuf()->feedback();
-    if (!feedback.has_device)
+    if (!connection_.linux_dmabuf()->feedback().has_device)
         return Error{"the compositor names no GPU (SPICE_OVERLAY_RENDER_NODE can)"};
-    auto device = find_drm_device(feedback.main_device);
+    auto device = find_device();
     if (!device)
         return Error{"the compositor's GPU cannot be told: " + device.error().message};
     if (device->render_node.empty())

@@ -85,6 +85,8 @@ public:
 
 private:
     void decide();
+    [[nodiscard]] Result<DrmDevice> find_device() const;
+    [[nodiscard]] Result<ChosenAllocator> choose() const;
     [[nodiscard]] Result<std::string> find_render_node() const;
 
     const WaylandConnection &connection_;
