@@ -22,7 +22,7 @@ mkdir -p /proc /dev /tmp /run /root
 """
 
 # In a mount namespace of its own, so that nothing is left behind. It sees its files, the folder it is given, and no
-# device of this machine: a DRM node is not what is tried here, and some crash on it.
+# device of the machine unless it is to: some versions crash on a DRM node that is not their display.
 ENTER = r"""
 set -e
 root=$1 folder=$2
@@ -36,6 +36,11 @@ for name in null zero random urandom; do
     mount --bind "/dev/$name" "$root/dev/$name"
 done
 mkdir -p "$root/dev/shm" "$root$folder"
+if [ "$DEVICES" ]; then
+    mount --bind /sys "$root/sys"
+    mkdir "$root/dev/dri"
+    mount --bind /dev/dri "$root/dev/dri"
+fi
 mount --bind "$folder" "$root$folder"
 exec chroot "$root" "$@"
 """
@@ -59,6 +64,8 @@ class WestonTree:
         folder, self.lock = package_tree.obtain(name, lambda made: package_tree.unpack(made / "root", SUITE, PACKAGES, SETTLE))
         self.root = folder / "root"
 
-    def enter(self, command, folder):
-        """The command that runs `command` in the tree, with `folder` at the same path as outside."""
-        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER, "sh", self.root, folder, *command]
+    def enter(self, command, folder, devices=False):
+        """The command that runs `command` in the tree, with `folder` at the same path as outside; `devices`: with the
+        machine's DRM devices."""
+        devices = "DEVICES=1" if devices else "DEVICES="
+        return ["env", devices, "unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER, "sh", self.root, folder, *command]

@@ -4,7 +4,9 @@ it. The programs are those of the build tree, on a kernel that this computer nee
 outside, where the oracle judges. These classes do for a machine what those of the same names in stage.py do for this
 computer."""
 
+import contextlib
 import pathlib
+import time
 
 import stage as staging
 from stage import Failure
@@ -12,6 +14,20 @@ from stage import Failure
 HERE = pathlib.Path(__file__).resolve().parent
 FOLDER = "/run/chain"  # in the guest, seen from its own root and from /host
 SECONDS = 300  # for anything to begin, in an emulated guest on a busy computer
+
+
+@contextlib.contextmanager
+def running(machine):
+    """Gives a function to which to hand what has been started: all of it, or its `process`, is ended when the context
+    is left, and the folder of sockets is gone."""
+    with contextlib.ExitStack() as stack:
+        stack.callback(machine.run, "rm", "-rf", FOLDER)
+
+        def keep(item):
+            stack.callback(getattr(item, "process", item).stop)
+            return item
+
+        yield keep
 
 
 def _wait_socket(machine, process, path):
@@ -25,24 +41,45 @@ def _wait_socket(machine, process, path):
         raise Failure(f"{process.name} ended at once: {process.tail()}")
 
 
-class Weston:
-    """Headless, drawing by GL in software, from `tree` (weston_tree.WestonTree); it sees no DRM device."""
+class _Weston:
+    """From `tree` (weston_tree.WestonTree), drawing by GL in software."""
 
-    def __init__(self, machine, tree, size):
+    def __init__(self, machine, tree, options, settings="", devices=False):
         self.machine = machine
-        folder = f"{FOLDER}/weston"
-        machine.write(f"{folder}/weston.ini", staging.WESTON_SETTINGS)
+        folder = "/run/weston"
+        machine.run("rm", "-rf", folder)
+        machine.write(f"{folder}/weston.ini", staging.WESTON_SETTINGS + settings)
         machine.run("chmod", "700", folder)
         self.environment = staging.session_environment(folder)
-        options = ["--backend=headless", "--renderer=gl", f"--width={size[0]}", f"--height={size[1]}", "--debug"]
-        options.append("--refresh-rate=10000")  # mHz: what is drawn by software on an emulated processor costs much
+        options = ["--renderer=gl", "--socket=wayland-test", f"--config={folder}/weston.ini", *options]
         self.process = machine.start(
             "weston",
-            tree.enter(["weston", *options, "--socket=wayland-test", f"--config={folder}/weston.ini"], folder),
+            tree.enter(["weston", *options], folder, devices),
             root="/host",
-            environment=self.environment,
+            environment={**self.environment, "LIBSEAT_BACKEND": "noop"},
         )
         _wait_socket(machine, self.process, f"{folder}/wayland-test")
+
+
+class DisplayWeston(_Weston):
+    """On the machine's display, which is looked at from outside. The machine has a virtio GPU, as large as `size`."""
+
+    def __init__(self, machine, tree, size, *options):
+        mode = f"[output]\nname=Virtual-1\nmode={size[0]}x{size[1]}\n"
+        super().__init__(machine, tree, ["--backend=drm", "--continue-without-input", *options], mode, devices=True)
+
+    def shoot(self):
+        requested = time.monotonic()
+        return staging.Shot(self.machine.screen(), requested, time.monotonic())
+
+
+class Weston(_Weston):
+    """Headless; it sees no DRM device."""
+
+    def __init__(self, machine, tree, size):
+        options = ["--backend=headless", f"--width={size[0]}", f"--height={size[1]}", "--debug"]
+        options.append("--refresh-rate=10000")  # mHz: what is drawn by software on an emulated processor costs much
+        super().__init__(machine, tree, options)
         self.camera, self.read_bytes = None, 0
 
     def shoot(self):
