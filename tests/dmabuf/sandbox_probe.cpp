@@ -215,7 +215,7 @@ int main(int argc, char **argv)
         return 0;
     }
     ::mallopt(M_ARENA_MAX, 1); // as main.cpp
-    ::alarm(5); // what is let through may not come back
+    ::alarm(15); // what is let through may not come back; an emulated processor takes seconds to get here
     prepare();
     const SandboxKind kind = given("device") ? SandboxKind::kDevice : SandboxKind::kSoftware;
     if (!given("filter-alone") && !give_up_rights())
