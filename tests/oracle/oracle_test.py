@@ -80,6 +80,17 @@ def names_the_frame_when_every_counter_is_covered():
     check(oracle.identify(shot[part], mask, TARGET, target_area, reference) == FRAME, "best match")
 
 
+def does_not_believe_a_counter_that_the_rest_of_the_picture_contradicts():
+    x0, y0, width, height = TARGET
+    picture, other = painted(FRAME), painted(FRAME + 19)
+    for x, y in clips.counter_places(width, height):
+        counter = slice(y, y + clips.BLOCK), slice(x, x + clips.BITS * clips.BLOCK)
+        picture[counter] = other[counter]
+    whole = (x0, y0, x0 + width, y0 + height)
+    found = oracle.identify(picture, np.ones((height, width), bool), TARGET, whole, reference)
+    check(found == FRAME, f"frame {found}")
+
+
 def names_the_frame_when_a_pointer_alone_tells_it_from_others():
     still = copy.copy(reference)
     noise = np.random.default_rng(9).integers(40, 200, TARGET[2] * TARGET[3]).astype(np.uint8)
