@@ -80,7 +80,7 @@ def names_the_frame_when_every_counter_is_covered():
     check(oracle.identify(shot[part], mask, TARGET, target_area, reference) == FRAME, "best match")
 
 
-def does_not_believe_a_counter_that_the_rest_of_the_picture_contradicts():
+def names_the_frame_when_a_counter_says_another_than_the_rest_of_the_picture():
     x0, y0, width, height = TARGET
     picture, other = painted(FRAME), painted(FRAME + 19)
     for x, y in clips.counter_places(width, height):
