@@ -14,7 +14,7 @@ import wire
 from cases import check
 
 STEPS = 40  # of a turn of the scene
-LEAST_STEPS, LATE = 2, 300  # a slow machine has so many seconds more for them
+LEAST_STEPS, LATE = 2, 300  # a slow machine has so many seconds more for them, and for the reconnects
 QUANTITIES = ("descriptors", "threads", "resident")
 
 
@@ -126,12 +126,12 @@ class Endurance:
         return None
 
     def run(self, seconds, reconnects, progress=lambda done, text: None):
-        """Goes on for so long, and until LEAST_STEPS were looked at; so many reconnects are spread over it."""
+        """Goes on for so long, and until LEAST_STEPS were looked at and that many reconnects made, which are spread over it."""
         end, late = self.now() + seconds, self.now() + seconds + LATE
         next_look = self.now()
         gap = seconds / (reconnects + 1)
         next_cut = self.now() + gap
-        while self.now() < end or (self.steps < LEAST_STEPS and self.now() < late):
+        while self.now() < end or (self.now() < late and (self.steps < LEAST_STEPS or self.reconnects < reconnects)):
             event = self.host.next_event(max(0.05, min(next_look, next_cut) - self.now()))
             if event and event["event"] == "step":
                 self.judge(event)
