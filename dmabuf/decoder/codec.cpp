@@ -237,6 +237,7 @@ Status VideoCodec::make_surfaces(AVCodecContext &context)
     // That there is a size at all is for FFmpeg to say: newer ones need none.
     if (parameters->initial_pool_size > 0)
         parameters->initial_pool_size += static_cast<int>(FramePool::kSurfacesHeld) + 1;
+    make_exportable(frames);
     parameters->user_opaque = reinterpret_cast<void *>(static_cast<std::uintptr_t>(++generation_));
     error = av_hwframe_ctx_init(frames);
     if (error < 0) {

@@ -330,8 +330,9 @@ Status DecoderProcess::Private::handle(Packet &packet)
             if (++paths_seen > kMaxPaths)
                 return Error{"more changes of path than there are paths"};
             ++progress;
-            listener.path(message->hardware != 0, printable(message->name, sizeof message->name),
-                          printable(message->why, sizeof message->why));
+            listener.path({message->hardware != 0, message->processed != 0,
+                           printable(message->name, sizeof message->name),
+                           printable(message->why, sizeof message->why)});
             return Success{};
         }
         break;

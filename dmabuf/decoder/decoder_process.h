@@ -28,6 +28,14 @@ struct DecodedFrame {
     YuvColour colour = YuvColour::kUnsaid; ///< what the compositor has to be told of it: one of Config::told_colours
 };
 
+/// By what pictures are decoded, and why not by something better; for people but for the flags.
+struct DecodePath {
+    bool hardware = false;  ///< by a GPU
+    bool processed = false; ///< which converts them for the compositor as well
+    std::string name;
+    std::string why;
+};
+
 /// One stream's decoder in a process of its own, seen from the viewer. The viewer writes access units into shared
 /// memory and speaks over a socketpair; it never maps frame memory. The process is treated as compromised: a reply that
 /// is not right in every detail ends it (Listener::failed()). One thread; nothing here blocks.
@@ -65,11 +73,8 @@ public:
         /// A new slot, or new memory for a known one; comes before its first frame.
         virtual void buffer(FrameBuffer buffer) = 0;
         virtual void frame(const DecodedFrame &frame) = 0;
-        /// By what frames are decoded from here on (a GPU, or the processor), its name, and why not by something better; for people.
-        virtual void path(bool hardware, const std::string &name, const std::string &why)
-        {
-            static_cast<void>(hardware), static_cast<void>(name), static_cast<void>(why);
-        }
+        /// By what frames are decoded from here on.
+        virtual void path(const DecodePath &path) { static_cast<void>(path); }
         /// The process decodes from here on: since `at`, ns of CLOCK_MONOTONIC, between its start and now. Once.
         virtual void ready(std::int64_t at) { static_cast<void>(at); }
         /// So many access units, the oldest, are out of the shared memory.

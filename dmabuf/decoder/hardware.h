@@ -47,8 +47,25 @@ struct HardwareDriver {
 
 [[nodiscard]] Result<std::unique_ptr<Hardware>> open_vaapi(int render_node, bool wary, Image::Backing backing);
 [[nodiscard]] Result<std::unique_ptr<Hardware>> open_drm_prime(int render_node, bool wary, Image::Backing backing);
+[[nodiscard]] Result<std::unique_ptr<Hardware>> open_drm_prime_by_device(int render_node, bool wary,
+                                                                         Image::Backing backing);
+[[nodiscard]] Result<std::unique_ptr<Hardware>> open_vulkan(int render_node, bool wary, Image::Backing backing);
+/// Lets the surfaces of a Vulkan device be exported; before they are made. Others are left as they are.
+void make_exportable(AVBufferRef *frames);
 
-/// FFmpeg's first decoder of the codec that gives out frames of this format, by `method` (AV_CODEC_HW_CONFIG_METHOD_*); or null.
-[[nodiscard]] const AVCodec *find_hardware_decoder(AVCodecID id, AVPixelFormat format, int method);
+/// Whether a decoder with this configuration gives out frames of the format, by `method` (AV_CODEC_HW_CONFIG_METHOD_*), and, where
+/// that is with a device, by one of this type.
+[[nodiscard]] bool gives_out(const AVCodecHWConfig &config, AVPixelFormat format, int method,
+                             AVHWDeviceType device = AV_HWDEVICE_TYPE_NONE);
+
+/// FFmpeg's first decoder of the codec with such a configuration, or null. AV_CODEC_ID_NONE: of any codec.
+[[nodiscard]] const AVCodec *find_hardware_decoder(AVCodecID id, AVPixelFormat format, int method,
+                                                   AVHWDeviceType device = AV_HWDEVICE_TYPE_NONE);
+
+/// FFmpeg's handle of a device by its render node (AV_HWDEVICE_TYPE_DRM); null: it takes none. The descriptor is borrowed.
+[[nodiscard]] AVBufferRef *drm_device(int render_node);
+
+/// What a decoder says of a frame in dmabufs, as an image: of `frame` in AV_PIX_FMT_DRM_PRIME, whose descriptors stay its own.
+[[nodiscard]] Result<Image> image_of_drm_prime(const AVFrame &frame, Image::Backing backing);
 
 } // namespace spice_overlay

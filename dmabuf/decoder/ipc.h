@@ -20,7 +20,7 @@
 /// exits after Failed.
 namespace spice_overlay::ipc {
 
-inline constexpr std::uint16_t kVersion = 4;
+inline constexpr std::uint16_t kVersion = 5;
 inline constexpr int kSocketFd = 3;
 inline constexpr int kUnitsFd = 4;
 inline constexpr int kDeviceFd = 5;
@@ -170,10 +170,10 @@ struct Consumed {
 /// By what pictures are decoded from here on.
 struct Path {
     Head head{kVersion, Kind::kPath, sizeof(Path)};
-    std::uint32_t hardware = 0; ///< 1: by a GPU, 0: by the processor
-    std::uint32_t reserved = 0;
+    std::uint32_t hardware = 0;  ///< 1: by a GPU, 0: by the processor
+    std::uint32_t processed = 0; ///< 1: the GPU converts them for the compositor
     char name[80] = {}; ///< NUL-terminated, for people
-    char why[152] = {}; ///< why not by something better
+    char why[408] = {}; ///< why not by something better
 };
 
 /// The codec is open and the sandbox closed: units are decoded from here on. Once.

@@ -2,7 +2,10 @@
 #include "ladder.h"
 
 #include "log.h"
-#include "proof.h"
+
+extern "C" {
+#include <libavutil/hwcontext.h>
+}
 
 #include <unistd.h>
 
@@ -54,7 +57,7 @@ Ladder::Ladder(const ipc::Open &open, std::vector<FormatSet::Entry> accepted, Un
 }
 
 /// The table's first that opens and has a decoder for the codec.
-void Ladder::open_device()
+void Ladder::open_device(std::span<const std::uint8_t> extradata)
 {
     if (static_cast<ipc::HardwareUse>(open_.hardware) == ipc::HardwareUse::kNever)
         return;
@@ -71,7 +74,18 @@ void Ladder::open_device()
         refusals_ += (refusals_.empty() ? "" : "; ") + std::string(driver.name) + ": "
                      + (device ? "FFmpeg has no decoder for it" : device.error().message);
     }
+    if (device_ && !device_->device()) // it opens files when it starts
+        start_hardware(extradata);
     ::alarm(0);
+}
+
+void Ladder::start_hardware(std::span<const std::uint8_t> extradata)
+{
+    hardware_.emplace(open_, pool_, device_.get());
+    if (auto failure = hardware_->start(extradata)) {
+        hardware_.reset();
+        refusals_ = device_->name() + ": " + failure->why;
+    }
 }
 
 std::optional<Failure> Ladder::start(std::span<const std::uint8_t> extradata)
@@ -82,13 +96,10 @@ std::optional<Failure> Ladder::start(std::span<const std::uint8_t> extradata)
         return std::nullopt; // the viewer knows why
     if (device_) {
         watchdog_ = std::make_unique<Watchdog>(kPatience, listener_.hung);
-        hardware_.emplace(open_, pool_, device_.get());
-        if (auto failure = hardware_->start(extradata)) {
-            hardware_.reset();
-            refusals_ = device_->name() + ": " + failure->why;
-        }
+        if (device_->device())
+            start_hardware(extradata);
     }
-    listener_.path(hardware_ ? Path{true, device_->name(), {}} : Path{false, "software", refusals_});
+    listener_.path(hardware_ ? Path{true, false, device_->name(), {}} : Path{false, false, "software", refusals_});
     return std::nullopt;
 }
 
@@ -172,14 +183,14 @@ void Ladder::take(const AVFrame &frame)
 {
     if (!broken_.empty())
         return; // it comes from software
-    auto slot = place(frame);
-    if (!slot) {
-        broken_ = slot.error().message;
+    auto ready = place(frame);
+    if (!ready) {
+        broken_ = ready.error().message;
         return;
     }
     if (frame.pts != AV_NOPTS_VALUE)
         shown_ = frame.pts;
-    ready_.push_back({keep_alive(frame), *slot});
+    ready_.push_back(std::move(*ready));
 }
 
 void Ladder::show_ready()
@@ -188,13 +199,18 @@ void Ladder::show_ready()
         listener_.picture(*ready.frame, ready.slot);
 }
 
-/// Finds or makes the slot of the frame's surface, when all is right with it, and lends it to the viewer.
-Result<FramePool::Slot *> Ladder::place(const AVFrame &frame)
+/// Finds or makes the slot of the frame's surface, or of one that it is converted into, when all is right with it, and lends it to the
+/// viewer.
+Result<Ladder::Ready> Ladder::place(const AVFrame &frame)
 {
     if (frame.format != device_->format())
         return Error{"the driver gives out frames that are not its own"};
-    if (!software_.rule().colours_right(frame))
-        return Error{"the compositor would show the colours of its pictures wrong"};
+    if (!why_process_.empty())
+        return place_processed(frame);
+    if (!software_.rule().colours_right(frame)) {
+        why_process_ = "the compositor would show the colours of its pictures wrong";
+        return place_processed(frame);
+    }
     const std::uint64_t generation = VideoCodec::generation_of(frame);
     const FramePool::SurfaceKey key{generation, device_->surface(frame)};
     FramePool::Slot *slot = proved_ == generation ? pool_.find_surface(key) : nullptr;
@@ -202,34 +218,127 @@ Result<FramePool::Slot *> Ladder::place(const AVFrame &frame)
     if (Status status = device_->finish(frame, slot ? nullptr : &memory); !status)
         return status.error();
     if (!slot) {
-        const FormatSet::Entry kind{memory->fourcc(), memory->modifier()};
-        if (std::find(accepted_.begin(), accepted_.end(), kind) == accepted_.end())
-            return Error{"the compositor does not take its memory (" + fourcc_name(kind.first) + ", modifier "
-                         + modifier_name(kind.second) + ")"};
-        if (Status status = judge(frame, *memory); !status)
+        if (!accepts(*memory)) {
+            why_process_ = "the compositor does not take its memory (" + fourcc_name(memory->fourcc()) + ", modifier "
+                           + modifier_name(memory->modifier()) + ")";
+            return place_processed(frame);
+        }
+        const bool exact = !rounds(open_.codec);
+        if (Status status =
+                judge(frame, [&](const AVFrame &reference) { return prove(frame, *memory, reference, exact); });
+            !status)
             return status.error();
         slot = pool_.bind_surface(key, std::move(*memory));
         if (!slot)
             return Error{"there is no room for its pictures"};
     }
     pool_.lend_surface(*slot, keep_alive(frame));
-    return slot;
+    return Ready{keep_alive(frame), slot};
 }
 
-/// Whether the first picture of a generation is right.
-Status Ladder::judge(const AVFrame &frame, const Image &memory)
+/// Has the device convert the picture first.
+Result<Ladder::Ready> Ladder::place_processed(const AVFrame &frame)
 {
     const std::uint64_t generation = VideoCodec::generation_of(frame);
-    if (proved_ == generation)
-        return Success{};
-    if (static_cast<ipc::HardwareUse>(open_.hardware) != ipc::HardwareUse::kAlways) {
-        if (!reference_ && proved_ != 0) { // the size has changed between key units
-            proved_ = generation;
+    if (!processor_ || proved_ != generation)
+        if (Status started = start_processing(frame); !started)
+            return Error{why_process_ + "; VPP: " + started.error().message};
+    auto converted = processor_->convert(frame, colour_of(frame, open_.colour));
+    if (!converted)
+        return converted.error();
+    const FramePool::SurfaceKey key{generation, device_->surface(**converted)};
+    FramePool::Slot *slot = pool_.find_surface(key);
+    std::optional<Image> memory;
+    if (Status status = device_->finish(**converted, slot ? nullptr : &memory); !status)
+        return status.error();
+    if (!slot) {
+        slot = accepts(*memory) ? pool_.bind_surface(key, std::move(*memory)) : nullptr;
+        if (!slot)
+            return Error{"there is no room for its pictures"};
+    }
+    pool_.lend_surface(*slot, *converted);
+    return Ready{std::move(*converted), slot};
+}
+
+bool Ladder::accepts(const Image &memory) const
+{
+    const FormatSet::Entry kind{memory.fourcc(), memory.modifier()};
+    return std::find(accepted_.begin(), accepted_.end(), kind) != accepted_.end();
+}
+
+/// What the compositor takes and the device may convert to, best first: the fewest bytes that keep the picture as it is.
+std::vector<ProcessedKind> Ladder::kinds_for(const AVFrame &frame) const
+{
+    const auto *frames =
+        frame.hw_frames_ctx ? reinterpret_cast<const AVHWFramesContext *>(frame.hw_frames_ctx->data) : nullptr;
+    std::vector<std::uint32_t> fourccs;
+    if (software_.rule().colours_right(frame)) {
+        if (frames && frames->sw_format == AV_PIX_FMT_P010)
+            fourccs.push_back(kFourccP010);
+        fourccs.push_back(kFourccNv12);
+    }
+    fourccs.push_back(kFourccXrgb8888);
+    std::vector<ProcessedKind> kinds;
+    for (const std::uint32_t fourcc : fourccs) {
+        ProcessedKind kind{fourcc, {}};
+        for (const auto &[accepted, modifier] : accepted_)
+            if (accepted == fourcc && modifier != kModifierInvalid) // memory that is exported says what it is
+                kind.modifiers.push_back(modifier);
+        if (!kind.modifiers.empty())
+            kinds.push_back(std::move(kind));
+    }
+    return kinds;
+}
+
+Status Ladder::start_processing(const AVFrame &frame)
+{
+    const bool first = processor_ == nullptr;
+    processor_.reset();
+    std::string why;
+    for (const ProcessedKind &kind : kinds_for(frame)) {
+        auto opened = open_post_processor(device_->device(), kind, frame.width, frame.height);
+        const Status tried = opened ? try_processor(**opened, frame) : Status(opened.error());
+        if (tried) {
+            processor_ = std::move(*opened);
+            if (first)
+                listener_.path(
+                    {true, true, "VPP to " + fourcc_name(kind.fourcc) + " after " + device_->name(), why_process_});
             return Success{};
         }
+        why += (why.empty() ? "" : ", ") + fourcc_name(kind.fourcc) + ": " + tried.error().message;
+    }
+    return Error{why.empty() ? "nothing that the compositor takes" : why};
+}
+
+/// By the frame, which is converted once more afterwards.
+Status Ladder::try_processor(PostProcessor &processor, const AVFrame &frame)
+{
+    const Colour colour = colour_of(frame, open_.colour);
+    auto converted = processor.convert(frame, colour);
+    if (!converted)
+        return converted.error();
+    std::optional<Image> memory;
+    if (Status status = device_->finish(**converted, &memory); !status)
+        return status;
+    if (!accepts(*memory))
+        return Error{"the driver makes it with modifier " + modifier_name(memory->modifier())};
+    return judge(frame,
+                 [&](const AVFrame &reference) { return prove_converted(**converted, *memory, reference, colour); });
+}
+
+/// Whether the first picture of a generation is right: `prover` compares it with software's. (Without effect when it is not: there may be
+/// another way.)
+Status Ladder::judge(const AVFrame &frame, const Prover &prover)
+{
+    const std::uint64_t generation = VideoCodec::generation_of(frame);
+    if (proved_ == generation && why_process_.empty())
+        return Success{};
+    const bool resized = !reference_ && proved_ != 0 && proved_ != generation; // between key units
+    const bool trusted = resized || static_cast<ipc::HardwareUse>(open_.hardware) == ipc::HardwareUse::kAlways;
+    if (!trusted) {
         if (!reference_ || reference_->pts != frame.pts)
             return Error{"there is nothing to compare its first picture with"};
-        auto proof = prove(frame, memory, *reference_, !rounds(open_.codec));
+        auto proof = prover(*reference_);
         if (!proof)
             return proof.error();
         if (*proof == Proof::kUnreadable)
@@ -246,6 +355,7 @@ std::optional<Failure> Ladder::step_down()
     if (!kept_all_) // it would have to wait for the next key unit, which only the viewer can ask for
         return Failure{wire::Reason::kDecoderFailed, device_->name() + ": " + broken_};
     hardware_.reset();
+    processor_.reset();
     watchdog_.reset();
     reference_.reset();
     software_.flush();
@@ -254,7 +364,7 @@ std::optional<Failure> Ladder::step_down()
         if (!failure)
             failure = software_.decode({unit.data, unit.pts, unit.key}, [this](AVFrame &frame) { show_new(frame); });
     // Last: whoever is ended over this, is ended over the device.
-    listener_.path({false, "software", device_->name() + ": " + broken_});
+    listener_.path({false, false, "software", device_->name() + ": " + broken_});
     return failure;
 }
 

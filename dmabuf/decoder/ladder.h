@@ -4,6 +4,8 @@
 #include "codec.h"
 #include "dmabuf/format_set.h"
 #include "hardware.h"
+#include "post_processor.h"
+#include "proof.h"
 #include "watchdog.h"
 
 #include <functional>
@@ -14,14 +16,15 @@
 
 namespace spice_overlay {
 
-/// Decodes one stream by the best there is: a device that decodes into memory which the compositor takes, else software. A device has
-/// to prove itself on the stream's first picture. When it fails, then or later, software goes on from the same place: the units since
+/// Decodes one stream by the best there is: a device that decodes into memory which the compositor takes, or converts it to such, else
+/// software. A device has to prove itself on the stream's first picture. When it fails, then or later, software goes on from the same place: the units since
 /// the last key unit are kept for it, and pictures that were shown already are left out. There is no way back up. One thread.
 class Ladder {
 public:
     /// By what pictures are decoded from here on, and why not by something better.
     struct Path {
         bool hardware = false;
+        bool processed = false; ///< the device converts them for the compositor
         std::string name;
         std::string why;
     };
@@ -36,8 +39,9 @@ public:
     Ladder(const ipc::Open &open, std::vector<FormatSet::Entry> accepted, UniqueFd render_node, FramePool &pool,
            Listener listener);
 
-    /// Opens the device, with whatever files its driver reads. What does not return is ended by SIGALRM.
-    void open_device();
+    /// Opens the device, with whatever files its driver reads: its codec too, where that has its device to itself. What does not return is
+    /// ended by SIGALRM.
+    void open_device(std::span<const std::uint8_t> extradata);
     [[nodiscard]] bool has_device() const { return device_ != nullptr; }
     /// Opens the codecs: afterwards the process may lock itself in.
     [[nodiscard]] std::optional<Failure> start(std::span<const std::uint8_t> extradata);
@@ -59,12 +63,19 @@ private:
         bool key = false;
     };
 
+    void start_hardware(std::span<const std::uint8_t> extradata);
     void keep(const VideoCodec::Unit &unit);
     void make_reference(const VideoCodec::Unit &unit);
     void take(const AVFrame &frame);
     void show_ready();
-    [[nodiscard]] Result<FramePool::Slot *> place(const AVFrame &frame);
-    [[nodiscard]] Status judge(const AVFrame &frame, const Image &memory);
+    [[nodiscard]] Result<Ready> place(const AVFrame &frame);
+    [[nodiscard]] Result<Ready> place_processed(const AVFrame &frame);
+    [[nodiscard]] bool accepts(const Image &memory) const;
+    [[nodiscard]] std::vector<ProcessedKind> kinds_for(const AVFrame &frame) const;
+    [[nodiscard]] Status start_processing(const AVFrame &frame);
+    [[nodiscard]] Status try_processor(PostProcessor &processor, const AVFrame &frame);
+    using Prover = std::function<Result<Proof>(const AVFrame &reference)>;
+    [[nodiscard]] Status judge(const AVFrame &frame, const Prover &prover);
     [[nodiscard]] std::optional<Failure> step_down();
     void show_new(AVFrame &frame);
 
@@ -77,6 +88,8 @@ private:
     std::unique_ptr<Watchdog> watchdog_;
     std::unique_ptr<Hardware> device_; ///< stays when it has failed: the viewer may still show its pictures
     std::optional<VideoCodec> hardware_;
+    std::unique_ptr<PostProcessor> processor_; ///< of the device, for surfaces of generation proved_
+    std::string why_process_; ///< why the compositor cannot have the device's pictures as they are; empty: it can
 
     std::string refusals_;               ///< why there is no device
     std::string broken_;                 ///< why hardware is of no use any more

@@ -115,7 +115,7 @@ std::optional<Failure> Service::open()
 /// second. A device's driver is loaded before both.
 std::optional<Failure> Service::start_codec(std::span<const std::uint8_t> extradata)
 {
-    ladder_->open_device();
+    ladder_->open_device(extradata);
     if (!sandboxed_) {
         log_line("runs WITHOUT A SANDBOX (--no-sandbox): whoever takes it over has this account");
         return ladder_->start(extradata);
@@ -213,8 +213,8 @@ void Service::show(AVFrame &frame, FramePool::Slot *surface)
         extend_edges(slot->layout, {slot->memory.data(), slot->memory.size()}, static_cast<std::uint32_t>(frame.width),
                      static_cast<std::uint32_t>(frame.height));
     const std::int64_t pts = frame.pts != AV_NOPTS_VALUE ? frame.pts : last_pts_;
-    const bool converted = !surface && slot->layout.fourcc == kFourccXrgb8888;
-    send_frame(*slot, crop, pts, converted ? YuvColour::kUnsaid : ladder_->software().rule().to_be_told(frame));
+    const bool rgb = (surface ? surface->surface->fourcc() : slot->layout.fourcc) == kFourccXrgb8888;
+    send_frame(*slot, crop, pts, rgb ? YuvColour::kUnsaid : ladder_->software().rule().to_be_told(frame));
 }
 
 /// Finds or makes the slot that holds the picture and lends it to the viewer. Null: the picture is left out.
@@ -347,6 +347,7 @@ void Service::send_path(const Ladder::Path &path)
 {
     ipc::Path message;
     message.hardware = path.hardware ? 1 : 0;
+    message.processed = path.processed ? 1 : 0;
     std::snprintf(message.name, sizeof message.name, "%s", path.name.c_str());
     std::snprintf(message.why, sizeof message.why, "%s", path.why.c_str());
     send(message);

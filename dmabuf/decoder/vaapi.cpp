@@ -13,6 +13,7 @@ extern "C" {
 #include <va/va_drmcommon.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <string_view>
 
@@ -126,6 +127,8 @@ Status Vaapi::finish(const AVFrame &frame, std::optional<Image> *memory) const
 
 Result<std::unique_ptr<Hardware>> open_vaapi(int render_node, bool wary, Image::Backing backing)
 {
+    // Mesa keeps the programs by which it converts pictures in files that the sandbox would not let it open by then.
+    ::setenv("MESA_SHADER_CACHE_DISABLE", "true", 0);
     VADisplay display = vaGetDisplayDRM(render_node);
     if (!display)
         return Error{"libva does not take the GPU's render node"};

@@ -141,16 +141,16 @@ void Performer::enqueue(VideoFramePtr frame)
         start_ = monotonic_now() + kHeadStart;
     frame->due = start_ + frame->decoded.pts;
     performance_.transport = frame->buffer->transport();
-    performance_.rung = by_gpu_ ? "gpu" : rung_of(*frame->buffer);
-    performance_.copies = cpu_copies(*frame);
+    performance_.rung = path_.hardware ? gpu_rung(path_.processed).name : rung_of(*frame->buffer);
+    performance_.copies = path_.hardware ? CpuCopies{} : cpu_copies(*frame);
     performance_.late += queue_.push(std::move(frame));
 }
 
-void Performer::path(bool hardware, const std::string &name, const std::string &why)
+void Performer::path(const DecodePath &path)
 {
-    by_gpu_ = hardware;
-    performance_.decoder = name;
-    performance_.why_no_gpu = why;
+    path_ = path;
+    performance_.decoder = path.name;
+    performance_.why_no_gpu = path.why;
 }
 
 void Performer::failed(wire::Reason, const std::string &why)

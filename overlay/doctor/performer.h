@@ -36,7 +36,7 @@ private:
 
     void buffer(FrameBuffer buffer) override;
     void frame(const DecodedFrame &frame) override;
-    void path(bool hardware, const std::string &name, const std::string &why) override;
+    void path(const DecodePath &path) override;
     void consumed(std::uint32_t) override {}
     void failed(wire::Reason reason, const std::string &why) override;
 
@@ -56,7 +56,7 @@ private:
     std::int64_t first_shown_ = 0;           ///< ns of CLOCK_MONOTONIC
     std::int64_t last_shown_ = 0;
     std::int64_t drawn_ = 0; ///< when the last one was known to be drawn; 0: not yet
-    bool by_gpu_ = false;
+    DecodePath path_;
     Performance performance_;
     bool finished_ = false;
 };

@@ -53,11 +53,9 @@ Verdict verdict_of(const Performance &performance)
     return performance.zero_copy > 0 ? Verdict::kZeroCopy : Verdict::kNoCpuCopy;
 }
 
-constexpr char kGpu[] = "gpu";
-
-Rung gpu_rung(const std::string &why_not)
+bool is_gpu(std::string_view rung)
 {
-    return {kGpu, "decoded by the GPU into memory of its own", why_not};
+    return rung.starts_with("gpu");
 }
 
 /// With no compositor every rung is out of reach for one reason.
@@ -88,6 +86,17 @@ struct Player {
         transport.refuse_hardware(clip.codec, played.problem);
         return theatre.play({decoder_program, clip, matrix, offer, transport.hardware(clip.codec)});
     }
+    /// By a GPU or not at all, on one of its rungs alone: what it converts to is RGB, what it decodes into never is.
+    [[nodiscard]] Performance by_gpu(const Clip &clip, bool processed) const
+    {
+        Transport::Hardware hardware = connection.transport().hardware(clip.codec);
+        FormatSet surfaces;
+        for (const auto &[fourcc, modifier] : hardware.surfaces.entries())
+            if (is_rgb(fourcc) == processed)
+                surfaces.add(fourcc, modifier);
+        hardware.surfaces = std::move(surfaces);
+        return theatre.play({decoder_program, clip, kBt601, offer, std::move(hardware)});
+    }
     [[nodiscard]] Performance on_rung(const Clip &clip, const char *rung) const
     {
         return theatre.play({decoder_program, clip, kBt601, narrowed(offer, rung), {}});
@@ -95,20 +104,20 @@ struct Player {
 };
 
 /// Any codec will do.
-Tried try_gpu(const Player &player, const std::vector<Clip> &all)
+Tried try_gpu(const Player &player, const std::vector<Clip> &all, bool processed)
 {
-    Tried tried{gpu_rung({}), {}};
+    Tried tried{gpu_rung(processed), {}};
+    std::string why;
     for (const Clip &clip : all) {
-        if (clip.height != 1080 || (tried.performance && tried.performance->rung == kGpu))
+        if (clip.height != 1080 || tried.performance)
             continue;
-        Performance played = player.as_viewer(clip, kBt601);
-        if (tried.rung.why_not.empty() || played.rung == kGpu) // of H.264, if of none
-            tried.rung.why_not = played.rung == kGpu    ? ""
-                                 : played.why_no_gpu.empty() ? played.problem
-                                                             : played.why_no_gpu;
-        if (played.rung == kGpu)
+        Performance played = player.by_gpu(clip, processed);
+        if (played.rung == tried.rung.name && played.problem.empty())
             tried.performance = std::move(played);
+        else if (why.empty()) // of H.264, if of none
+            why = played.why_no_gpu.empty() ? played.problem : played.why_no_gpu;
     }
+    tried.rung.why_not = tried.performance ? std::string() : why;
     return tried;
 }
 
@@ -137,21 +146,24 @@ void climb(Report &report, WaylandConnection *connection, Theatre *theatre, cons
         player.emplace(Player{*theatre, *connection, decoder_program, connection->transport().offer()});
 
     std::vector<Rung> rungs = rungs_below_gpu(connection, report.why_no_compositor);
-    Rung gpu = gpu_rung(connection ? connection->transport().hardware(first.codec).why_not : report.why_no_compositor);
+    const std::string why_no_gpu =
+        connection ? connection->transport().hardware(first.codec).why_not : report.why_no_compositor;
     const bool plays = player && why_not_codec(report.machine.decoder, first.codec).empty();
-    report.ladder.push_back(plays && gpu.why_not.empty() ? try_gpu(*player, all) : Tried{std::move(gpu), {}});
+    for (const bool processed : {false, true})
+        report.ladder.push_back(plays && why_no_gpu.empty() ? try_gpu(*player, all, processed)
+                                                            : Tried{gpu_rung(processed, why_no_gpu), {}});
     for (Rung &rung : rungs)
         report.ladder.push_back(plays ? try_rung(*player, std::move(rung), first) : Tried{std::move(rung), {}});
 
     for (const Clip &clip : all) {
         Stream stream{clip.codec, clip.width, clip.height, {}, {}, {}};
         std::string problem = why_not_codec(report.machine.decoder, clip.codec);
-        std::string why_no_gpu;
+        std::string why_not_by_gpu; ///< or why not as it is
         if (problem.empty() && player) {
             stream.performance = player->as_viewer(clip, kBt709);
             stream.rung = stream.performance->rung;
             problem = stream.performance->problem;
-            why_no_gpu = stream.performance->why_no_gpu;
+            why_not_by_gpu = stream.performance->why_no_gpu;
         } else if (problem.empty() && connection) { // what is to be expected: films in BT.709 are converted
             for (const Tried &tried : report.ladder)
                 if (stream.rung.empty() && tried.rung.why_not.empty()
@@ -162,8 +174,8 @@ void climb(Report &report, WaylandConnection *connection, Theatre *theatre, cons
             if (tried.rung.name == stream.rung)
                 break;
             std::string why = problem;
-            if (why.empty() && std::string_view(tried.rung.name) == kGpu)
-                why = why_no_gpu;
+            if (why.empty() && is_gpu(tried.rung.name))
+                why = why_not_by_gpu;
             if (why.empty())
                 why = tried.rung.why_not;
             stream.passed_over.emplace_back(tried.rung.name, why.empty() ? kWrongColours : why);

@@ -103,10 +103,14 @@ std::vector<StreamFacts> Redirection::streams() const
         if (const VideoFramePtr frame = screen_.newest(id)) {
             facts.transport = frame->buffer->transport();
             facts.memory = stream->memory_of(*frame->buffer);
-            facts.rung = stream->by_hardware() ? "gpu" : rung_of(*frame->buffer);
-            facts.copies = cpu_copies(*frame);
+            const bool processed = !stream->why_processed().empty();
+            facts.rung = stream->by_hardware() ? gpu_rung(processed).name : rung_of(*frame->buffer);
+            facts.copies = stream->by_hardware() ? CpuCopies{} : cpu_copies(*frame);
+            if (processed || !stream->by_hardware())
+                facts.passed_over.emplace_back(gpu_rung(false).name,
+                                               processed ? stream->why_processed() : stream->why_not_hardware());
             if (!stream->by_hardware())
-                facts.passed_over.emplace_back("gpu", stream->why_not_hardware());
+                facts.passed_over.emplace_back(gpu_rung(true).name, stream->why_not_hardware());
             for (const Rung &rung : rungs) {
                 if (stream->by_hardware() || rung.name == facts.rung)
                     break;

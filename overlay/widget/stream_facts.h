@@ -22,7 +22,7 @@ struct StreamFacts {
     Placement placement = Placement::kHidden;
     std::string transport; ///< of the newest frame, "wl_shm/YU12"; empty: there is none yet
     std::string memory;    ///< what its frames lie in: an allocator's name, "memfd", or "gpu"; empty as well
-    std::string rung;      ///< Rung::name, or "gpu", which decodes
+    std::string rung;      ///< Rung::name
     std::vector<std::pair<std::string, std::string>> passed_over; ///< better rungs, and why
     CpuCopies copies;                                             ///< of a frame
 };

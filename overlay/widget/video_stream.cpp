@@ -46,6 +46,7 @@ Status VideoStream::start()
     config.render_node = hardware.render_node;
     config.surfaces = std::move(hardware.surfaces);
     by_hardware_ = hardware.use != ipc::HardwareUse::kNever; // until it says otherwise
+    why_processed_.clear();
     setup_.statistics->decoder = "software";
     setup_.statistics->why_not_hardware = why_not_hardware_ = hardware.why_not;
     auto decoder = DecoderProcess::start(config, *this);
@@ -196,13 +197,16 @@ void VideoStream::enqueue(VideoFramePtr frame)
     owner_.frames_decoded(id(), decode_ns);
 }
 
-void VideoStream::path(bool hardware, const std::string &name, const std::string &why)
+void VideoStream::path(const DecodePath &path)
 {
-    by_hardware_ = hardware;
-    setup_.statistics->decoder = name;
-    setup_.statistics->why_not_hardware = why_not_hardware_ = why;
-    if (!hardware)
-        g_message("stream %u is decoded in software: %s", id(), why.c_str());
+    by_hardware_ = path.hardware;
+    why_processed_ = path.processed ? path.why : std::string();
+    setup_.statistics->decoder = path.name;
+    setup_.statistics->why_not_hardware = why_not_hardware_ = path.hardware ? std::string() : path.why;
+    if (!path.hardware)
+        g_message("stream %u is decoded in software: %s", id(), path.why.c_str());
+    else if (path.processed)
+        g_message("the GPU converts stream %u: %s", id(), path.why.c_str());
 }
 
 void VideoStream::ready(std::int64_t at)

@@ -55,12 +55,14 @@ public:
     [[nodiscard]] const std::string &why_not_hardware() const { return why_not_hardware_; }
     /// What a frame of this stream lies in: "udmabuf", "gpu".
     [[nodiscard]] const char *memory_of(const VideoBuffer &buffer) const;
+    /// Why the GPU that decodes converts as well; empty: it does not.
+    [[nodiscard]] const std::string &why_processed() const { return why_processed_; }
     [[nodiscard]] int decoder_pid() const { return decoder_ ? decoder_->pid() : -1; }
 
 private:
     void buffer(FrameBuffer buffer) override;
     void frame(const DecodedFrame &frame) override;
-    void path(bool hardware, const std::string &name, const std::string &why) override;
+    void path(const DecodePath &path) override;
     void ready(std::int64_t at) override;
     void consumed(std::uint32_t units) override;
     void failed(wire::Reason reason, const std::string &why) override;
@@ -86,6 +88,7 @@ private:
     std::deque<std::pair<std::int64_t, std::int64_t>> received_; ///< pts and time of receipt of units in the decoder
     std::string why_not_hardware_;
     Allocator allocator_ = Allocator::kNone; ///< that the decoder was told of
+    std::string why_processed_;
     bool by_hardware_ = false;      ///< a GPU decodes, or is being tried
     std::uint32_t outstanding_ = 0; ///< units in the decoder's ring
     std::uint32_t epoch_ = 0;

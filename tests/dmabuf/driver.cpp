@@ -21,11 +21,11 @@ void copy_plane(std::vector<std::uint8_t> &out, const std::uint8_t *plane, std::
     }
 }
 
-/// The picture in a surface, NV12 or P010, as planes in the order and the bits that FFmpeg has for software.
+/// The picture in a surface: of NV12 or P010 as planes in the order and the bits that FFmpeg has for software, of XRGB8888 as it is.
 std::vector<std::uint8_t> planar(const Image &image, const wire::Rect &crop)
 {
     std::array<Mapping, 2> memory;
-    for (unsigned i = 0; i < 2; ++i) {
+    for (unsigned i = 0; i < image.plane_count(); ++i) {
         auto size = dmabuf_size(image.plane(i).fd, Image::Backing::kStandIn);
         auto mapping = Mapping::map(image.plane(i).fd, static_cast<std::size_t>(*size), Mapping::Access::kRead);
         if (!mapping)
@@ -53,6 +53,11 @@ std::vector<std::uint8_t> planar(const Image &image, const wire::Rect &crop)
     };
     const auto x = static_cast<std::uint32_t>(crop.x);
     const auto y = static_cast<std::uint32_t>(crop.y);
+    if (image.fourcc() == kFourccXrgb8888) {
+        copy_plane(out, memory[0].data() + image.plane(0).offset, image.plane(0).stride, 4 * x, y, 4 * crop.width,
+                   crop.height);
+        return out;
+    }
     copy(0, 0, 1, x, y, crop.width, crop.height);
     for (const std::uint32_t first : {0u, 1u})
         copy(1, first, 2, x / 2, y / 2, (crop.width + 1) / 2, (crop.height + 1) / 2);
@@ -175,9 +180,9 @@ void Driver::frame(const DecodedFrame &frame)
         decoder->release(frame.slot);
 }
 
-void Driver::path(bool hardware, const std::string &name, const std::string &path_why)
+void Driver::path(const DecodePath &path)
 {
-    paths.push_back({hardware, name, path_why});
+    paths.push_back(path);
 }
 
 void Driver::consumed(std::uint32_t units)

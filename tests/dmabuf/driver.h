@@ -61,12 +61,7 @@ public:
     std::set<std::uint32_t> slots;
     std::size_t units_sent = 0;
     std::size_t units_consumed = 0;
-    struct Path {
-        bool hardware = false;
-        std::string name;
-        std::string why;
-    };
-    std::vector<Path> paths;
+    std::vector<DecodePath> paths;
     unsigned failures = 0;
     wire::Reason reason = wire::Reason::kNone;
     std::string why;
@@ -74,7 +69,7 @@ public:
 private:
     void buffer(FrameBuffer buffer) override;
     void frame(const DecodedFrame &frame) override;
-    void path(bool hardware, const std::string &name, const std::string &why) override;
+    void path(const DecodePath &path) override;
     void consumed(std::uint32_t units) override;
     void failed(wire::Reason failed_reason, const std::string &text) override;
 

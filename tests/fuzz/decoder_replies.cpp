@@ -141,10 +141,10 @@ public:
                 "only colours that were asked for");
         require(frame.decode_ns >= 0, "time is not negative");
     }
-    void path(bool, const std::string &name, const std::string &why) override
+    void path(const DecodePath &path) override
     {
         expect_alive();
-        require(printable(name) && printable(why), "text is printable");
+        require(printable(path.name) && printable(path.why), "text is printable");
     }
     void consumed(std::uint32_t units) override
     {

@@ -226,12 +226,14 @@ TEST_F(Presenting, gpu_may_decode_into_what_the_compositor_takes_whatever_its_la
     const Transport::Hardware given = transport.hardware(wire::Codec::kH264);
     EXPECT_EQ(given.use, ipc::HardwareUse::kAutomatic);
     EXPECT_GE(given.render_node, 0);
-    EXPECT_EQ(given.surfaces.entries(), (Table{{kFourccNv12, kTiled}, {kFourccP010, kModifierLinear}}));
+    EXPECT_EQ(given.surfaces.entries(),
+              (Table{{kFourccNv12, kTiled}, {kFourccP010, kModifierLinear}, {kFourccXrgb8888, kTiled}}));
     EXPECT_EQ(given.why_not, "");
 
     EXPECT_TRUE(transport.refuse(kFourccNv12, kTiled));
     EXPECT_FALSE(transport.refuse(kFourccNv12, kTiled)) << "said once";
-    EXPECT_EQ(transport.hardware(wire::Codec::kH264).surfaces.entries(), (Table{{kFourccP010, kModifierLinear}}));
+    EXPECT_EQ(transport.hardware(wire::Codec::kH264).surfaces.entries(),
+              (Table{{kFourccP010, kModifierLinear}, {kFourccXrgb8888, kTiled}}));
 }
 
 TEST_F(Presenting, gpu_that_has_failed_at_a_codec_is_not_given_to_it_again)
@@ -255,9 +257,11 @@ TEST_F(Presenting, gpu_is_left_alone_for_reasons_that_people_can_do_something_ab
         connection->transport().set_hardware(settings);
         return connection->transport().hardware(wire::Codec::kH264).why_not;
     };
-    connect_with_all();
+    table = {{kFourccYu12, kModifierLinear}};
+    tranches = {{{0}}};
+    connect({4, {}, {}});
     expect_refused(why_not({ipc::HardwareUse::kNever, {}}), "SPICE_OVERLAY_HARDWARE forbids it");
-    expect_refused(why_not({ipc::HardwareUse::kAutomatic, "/dev/null"}), "neither NV12 nor P010");
+    expect_refused(why_not({ipc::HardwareUse::kAutomatic, "/dev/null"}), "neither NV12 nor P010 nor XRGB");
     table = {{kFourccNv12, kModifierLinear}};
     tranches = {{{0}}};
     connection.reset();

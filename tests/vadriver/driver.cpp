@@ -2,9 +2,13 @@
 // A libva driver for tests, which libva loads as any other: it decodes VP8 and VP9 in software into memory that it exports as a GPU's
 // driver does, and fails on purpose when told to (surfaces.h).
 #include "bitstream.h"
+#include "processor.h"
 #include "surfaces.h"
 
 #include <va/va_backend.h>
+#include <va/va_backend_vpp.h>
+
+#include <drm_fourcc.h>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -34,6 +38,8 @@ struct Buffer {
 struct Driver {
     Fault fault = Fault::from_environment();
     Layers layers = layers_from_environment();
+    bool processes = processes_from_environment();
+    Processor processor;
     UniqueFd udmabuf{::open("/dev/udmabuf", O_RDWR | O_CLOEXEC)}; ///< now: later a sandbox forbids it
     VAGenericID last_id = 0;
     std::map<VAConfigID, VAProfile> configs;
@@ -43,6 +49,7 @@ struct Driver {
     std::map<VAImageID, VAImage> images;
     std::map<VAProfile, std::unique_ptr<SliceDecoder>> decoders; ///< they outlive contexts, which change with the size
     Picture picture;
+    VAProcPipelineParameterBuffer pipeline{};
     VASurfaceID target = VA_INVALID_SURFACE;
 
     /// The value under `id`, or null.
@@ -78,10 +85,12 @@ VAStatus unsupported()
 
 // ---- configurations and contexts
 
-VAStatus query_profiles(VADriverContextP, VAProfile *list, int *count)
+VAStatus query_profiles(VADriverContextP context, VAProfile *list, int *count)
 {
     std::copy(std::begin(kProfiles), std::end(kProfiles), list);
     *count = static_cast<int>(std::size(kProfiles));
+    if (driver_of(context).processes)
+        list[(*count)++] = VAProfileNone;
     return VA_STATUS_SUCCESS;
 }
 
@@ -90,11 +99,14 @@ bool known(VAProfile profile)
     return std::find(std::begin(kProfiles), std::end(kProfiles), profile) != std::end(kProfiles);
 }
 
-VAStatus query_entrypoints(VADriverContextP, VAProfile profile, VAEntrypoint *list, int *count)
+VAStatus query_entrypoints(VADriverContextP context, VAProfile profile, VAEntrypoint *list, int *count)
 {
-    if (!known(profile))
+    if (profile == VAProfileNone && driver_of(context).processes)
+        list[0] = VAEntrypointVideoProc;
+    else if (known(profile))
+        list[0] = VAEntrypointVLD;
+    else
         return VA_STATUS_ERROR_UNSUPPORTED_PROFILE;
-    list[0] = VAEntrypointVLD;
     *count = 1;
     return VA_STATUS_SUCCESS;
 }
@@ -110,9 +122,9 @@ VAStatus get_config_attributes(VADriverContextP, VAProfile profile, VAEntrypoint
 
 VAStatus create_config(VADriverContextP context, VAProfile profile, VAEntrypoint, VAConfigAttrib *, int, VAConfigID *id)
 {
-    if (!known(profile))
-        return VA_STATUS_ERROR_UNSUPPORTED_PROFILE;
     Driver &driver = driver_of(context);
+    if (!known(profile) && !(profile == VAProfileNone && driver.processes))
+        return VA_STATUS_ERROR_UNSUPPORTED_PROFILE;
     *id = ++driver.last_id;
     driver.configs[*id] = profile;
     return VA_STATUS_SUCCESS;
@@ -142,11 +154,13 @@ VAStatus create_context(VADriverContextP context, VAConfigID config, int, int, i
     const VAProfile *profile = Driver::find(driver.configs, config);
     if (!profile)
         return VA_STATUS_ERROR_INVALID_CONFIG;
-    auto &decoder = driver.decoders[*profile];
-    if (!decoder)
-        decoder = SliceDecoder::open(*profile);
-    if (!decoder)
-        return VA_STATUS_ERROR_ALLOCATION_FAILED;
+    if (*profile != VAProfileNone) {
+        auto &decoder = driver.decoders[*profile];
+        if (!decoder)
+            decoder = SliceDecoder::open(*profile);
+        if (!decoder)
+            return VA_STATUS_ERROR_ALLOCATION_FAILED;
+    }
     *id = ++driver.last_id;
     driver.contexts[*id] = *profile;
     return VA_STATUS_SUCCESS;
@@ -160,15 +174,30 @@ VAStatus destroy_context(VADriverContextP context, VAContextID id)
 // ---- surfaces
 
 VAStatus create_surfaces(VADriverContextP context, unsigned format, unsigned width, unsigned height, VASurfaceID *ids,
-                         unsigned count, VASurfaceAttrib *, unsigned)
+                         unsigned count, VASurfaceAttrib *attributes, unsigned attribute_count)
 {
     Driver &driver = driver_of(context);
-    const std::uint32_t fourcc = format == VA_RT_FORMAT_YUV420_10 ? VA_FOURCC_P010 : VA_FOURCC_NV12;
+    const std::uint32_t fourcc = format == VA_RT_FORMAT_YUV420_10 ? VA_FOURCC_P010
+                                 : format == VA_RT_FORMAT_RGB32   ? VA_FOURCC_BGRX
+                                                                  : VA_FOURCC_NV12;
+    bool linear_wanted = false;
+    for (const VASurfaceAttrib *a = attributes; a != attributes + attribute_count; ++a) {
+        if (a->type == VASurfaceAttribPixelFormat && static_cast<std::uint32_t>(a->value.value.i) != fourcc)
+            return VA_STATUS_ERROR_UNSUPPORTED_RT_FORMAT;
+        if (a->type != VASurfaceAttribDRMFormatModifiers)
+            continue;
+        const auto *list = static_cast<const VADRMFormatModifierList *>(a->value.value.p);
+        auto *const end = list->modifiers + list->num_modifiers;
+        if (std::find(list->modifiers, end, std::uint64_t{DRM_FORMAT_MOD_LINEAR}) == end)
+            return VA_STATUS_ERROR_INVALID_PARAMETER;
+        linear_wanted = true;
+    }
     for (unsigned i = 0; i < count; ++i) {
         auto surface =
             driver.fault.is("allocation") ? std::nullopt : make_surface(driver.udmabuf.get(), fourcc, width, height);
         if (!surface)
             return VA_STATUS_ERROR_ALLOCATION_FAILED;
+        surface->linear_wanted = linear_wanted;
         ids[i] = ++driver.last_id;
         driver.surfaces.emplace(ids[i], std::move(*surface));
     }
@@ -285,8 +314,11 @@ VAStatus destroy_buffer(VADriverContextP context, VABufferID id)
 VAStatus begin_picture(VADriverContextP context, VAContextID id, VASurfaceID target)
 {
     Driver &driver = driver_of(context);
-    if (!driver.contexts.count(id))
+    const VAProfile *profile = Driver::find(driver.contexts, id);
+    if (!profile)
         return VA_STATUS_ERROR_INVALID_CONTEXT;
+    if (*profile == VAProfileNone && driver.fault.is("processing"))
+        return VA_STATUS_ERROR_OPERATION_FAILED;
     if (!driver.surfaces.count(target) || driver.fault.is("lost"))
         return VA_STATUS_ERROR_INVALID_SURFACE;
     driver.picture = {};
@@ -307,8 +339,48 @@ VAStatus render_picture(VADriverContextP context, VAContextID, VABufferID *ids, 
             driver.picture.slice_parameters = buffer->own;
         else if (buffer->type == VASliceDataBufferType)
             driver.picture.slice = buffer->own;
+        else if (buffer->type == VAProcPipelineParameterBufferType)
+            std::memcpy(&driver.pipeline, buffer->data, sizeof driver.pipeline);
     }
     return VA_STATUS_SUCCESS;
+}
+
+VAStatus process(Driver &driver, const Surface &target)
+{
+    const Surface *source = Driver::find(driver.surfaces, driver.pipeline.surface);
+    if (!source)
+        return VA_STATUS_ERROR_INVALID_SURFACE;
+    if (driver.fault.is("processing-colours"))
+        driver.pipeline.surface_color_standard = VAProcColorStandardBT601;
+    const bool done = driver.processor.process(driver.pipeline, *source, target);
+    if (driver.fault.is("processing-black"))
+        target.blacken();
+    return done ? VA_STATUS_SUCCESS : VA_STATUS_ERROR_INVALID_PARAMETER;
+}
+
+VAStatus query_pipeline_caps(VADriverContextP, VAContextID, VABufferID *, unsigned, VAProcPipelineCaps *caps)
+{
+    static VAProcColorStandardType in[] = {VAProcColorStandardBT601, VAProcColorStandardBT709,
+                                           VAProcColorStandardBT2020};
+    static VAProcColorStandardType out[] = {VAProcColorStandardBT601, VAProcColorStandardBT709,
+                                            VAProcColorStandardBT2020, VAProcColorStandardSRGB};
+    *caps = {};
+    caps->input_color_standards = in;
+    caps->num_input_color_standards = static_cast<std::uint32_t>(std::size(in));
+    caps->output_color_standards = out;
+    caps->num_output_color_standards = static_cast<std::uint32_t>(std::size(out));
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus query_filters(VADriverContextP, VAContextID, VAProcFilterType *, unsigned *count)
+{
+    *count = 0;
+    return VA_STATUS_SUCCESS;
+}
+
+VAStatus query_filter_caps(VADriverContextP, VAContextID, VAProcFilterType, void *, unsigned *)
+{
+    return VA_STATUS_ERROR_UNSUPPORTED_FILTER;
 }
 
 VAStatus end_picture(VADriverContextP context, VAContextID id)
@@ -318,6 +390,8 @@ VAStatus end_picture(VADriverContextP context, VAContextID id)
     const Surface *surface = Driver::find(driver.surfaces, std::exchange(driver.target, VA_INVALID_SURFACE));
     if (!profile || !surface)
         return VA_STATUS_ERROR_INVALID_SURFACE;
+    if (*profile == VAProfileNone)
+        return process(driver, *surface);
     if (driver.fault.is("crash"))
         __builtin_trap();
     const bool decoded = driver.decoders.at(*profile)->decode(driver.picture, *surface);
@@ -334,7 +408,7 @@ VAImageFormat image_format(std::uint32_t fourcc)
     VAImageFormat format{};
     format.fourcc = fourcc;
     format.byte_order = VA_LSB_FIRST;
-    format.bits_per_pixel = fourcc == VA_FOURCC_P010 ? 24 : 12;
+    format.bits_per_pixel = fourcc == VA_FOURCC_BGRX ? 32 : fourcc == VA_FOURCC_P010 ? 24 : 12;
     return format;
 }
 
@@ -342,7 +416,8 @@ VAStatus query_image_formats(VADriverContextP, VAImageFormat *list, int *count)
 {
     list[0] = image_format(VA_FOURCC_NV12);
     list[1] = image_format(VA_FOURCC_P010);
-    *count = 2;
+    list[2] = image_format(VA_FOURCC_BGRX);
+    *count = 3;
     return VA_STATUS_SUCCESS;
 }
 
@@ -352,9 +427,9 @@ VAStatus add_image(Driver &driver, const Surface &layout, Buffer buffer, VAImage
     image->format = image_format(layout.fourcc);
     image->width = static_cast<std::uint16_t>(layout.width);
     image->height = static_cast<std::uint16_t>(layout.height);
-    image->num_planes = 2;
+    image->num_planes = layout.planes();
     image->pitches[0] = image->pitches[1] = layout.pitch;
-    image->offsets[1] = layout.chroma_offset;
+    image->offsets[1] = layout.rgb() ? 0 : layout.chroma_offset;
     image->data_size = static_cast<std::uint32_t>(layout.memory.pixels.size());
     image->buf = ++driver.last_id;
     Buffer &kept = driver.buffers[image->buf] = std::move(buffer);
@@ -407,7 +482,7 @@ VAStatus get_image(VADriverContextP context, VASurfaceID id, int x, int y, unsig
         || height > surface->height || height > image->height)
         return VA_STATUS_ERROR_INVALID_PARAMETER;
     const Buffer &buffer = driver.buffers.at(image->buf);
-    for (unsigned plane = 0; plane < 2; ++plane) {
+    for (unsigned plane = 0; plane < surface->planes(); ++plane) {
         const unsigned lines = plane ? (height + 1) / 2 : height;
         const std::size_t bytes = std::size_t{surface->sample_bytes()} * (plane ? (width + 1) / 2 * 2 : width);
         for (unsigned line = 0; line < lines; ++line)
@@ -450,10 +525,10 @@ VAStatus INIT_NAME(VA_MAJOR_VERSION, VA_MINOR_VERSION)(VADriverContextP context)
     context->pDriverData = new Driver;
     context->version_major = VA_MAJOR_VERSION;
     context->version_minor = VA_MINOR_VERSION;
-    context->max_profiles = static_cast<int>(std::size(kProfiles));
+    context->max_profiles = static_cast<int>(std::size(kProfiles)) + 1;
     context->max_entrypoints = 1;
     context->max_attributes = 1;
-    context->max_image_formats = 2;
+    context->max_image_formats = 3;
     context->max_subpic_formats = 1;
     context->max_display_attributes = 1;
     context->str_vendor = "spice-overlay driver for tests";
@@ -489,6 +564,11 @@ VAStatus INIT_NAME(VA_MAJOR_VERSION, VA_MINOR_VERSION)(VADriverContextP context)
     table.vaGetImage = get_image;
     table.vaQuerySubpictureFormats = query_subpicture_formats;
     table.vaQueryDisplayAttributes = query_display_attributes;
+    if (VADriverVTableVPP *processing = context->vtable_vpp) {
+        processing->vaQueryVideoProcFilters = query_filters;
+        processing->vaQueryVideoProcFilterCaps = query_filter_caps;
+        processing->vaQueryVideoProcPipelineCaps = query_pipeline_caps;
+    }
     refuse(table.vaBufferSetNumElements);
     refuse(table.vaQuerySurfaceError);
     refuse(table.vaPutSurface);

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <sstream>
 
 namespace spice_overlay {
 
@@ -26,16 +27,16 @@ Fault Fault::from_environment()
 {
     Fault fault;
     const char *value = std::getenv("LIBVA_TEST_FAULT");
-    if (!value || !*value)
-        return fault;
-    const std::string text = value;
-    const std::size_t colon = text.find(':');
-    fault.name_ = text.substr(0, colon);
-    if (colon != std::string::npos)
-        fault.after_ = static_cast<unsigned>(std::strtoul(text.c_str() + colon + 1, nullptr, 10));
-    if (std::find(std::begin(kNames), std::end(kNames), fault.name_) == std::end(kNames)) {
-        std::fprintf(stderr, "spice_overlay_test: no fault '%s' is known\n", fault.name_.c_str());
-        std::abort();
+    std::istringstream list(value ? value : "");
+    for (std::string text; std::getline(list, text, ',');) {
+        const std::size_t colon = text.find(':');
+        const std::string name = text.substr(0, colon);
+        if (std::find(std::begin(kNames), std::end(kNames), name) == std::end(kNames)) {
+            std::fprintf(stderr, "spice_overlay_test: no fault '%s' is known\n", name.c_str());
+            std::abort();
+        }
+        fault.after_[name] =
+            colon == std::string::npos ? 0 : static_cast<unsigned>(std::strtoul(text.c_str() + colon + 1, nullptr, 10));
     }
     return fault;
 }
@@ -47,6 +48,12 @@ Layers layers_from_environment()
     return text == "separate" ? Layers::kSeparate : text == "objects" ? Layers::kObjects : Layers::kAny;
 }
 
+bool processes_from_environment()
+{
+    const char *value = std::getenv("LIBVA_TEST_PROCESSING");
+    return value && *value;
+}
+
 std::optional<Surface> make_surface(int udmabuf, std::uint32_t fourcc, std::uint32_t width, std::uint32_t height)
 {
     Surface surface;
@@ -55,7 +62,7 @@ std::optional<Surface> make_surface(int udmabuf, std::uint32_t fourcc, std::uint
     surface.height = height;
     surface.pitch = aligned(width, kAlignment) * surface.sample_bytes();
     surface.chroma_offset = surface.pitch * aligned(height, kAlignment);
-    const std::size_t size = std::size_t{surface.chroma_offset} / 2 * 3;
+    const std::size_t size = std::size_t{surface.chroma_offset} / 2 * (surface.rgb() ? 2 : 3);
     auto memory = allocate_frame(udmabuf >= 0 ? Allocator::kUdmabuf : Allocator::kStandIn, udmabuf,
                                  "spice-overlay-frame-va", whole_pages(size));
     if (!memory)
@@ -68,6 +75,8 @@ void Surface::blacken() const
 {
     const std::size_t luma = chroma_offset;
     std::memset(plane(0), 0, luma);
+    if (rgb())
+        return;
     if (sample_bytes() == 1)
         std::memset(plane(1), 0x80, luma / 2);
     else
@@ -78,14 +87,14 @@ VAStatus export_surface(const Surface &surface, std::uint32_t flags, Layers laye
                         VADRMPRIMESurfaceDescriptor &out)
 {
     const bool separate = (flags & VA_EXPORT_SURFACE_SEPARATE_LAYERS) != 0;
-    if (fault.is("export") || (!separate && layers != Layers::kAny))
+    if (fault.is("export") || (!separate && layers != Layers::kAny && !surface.rgb()))
         return VA_STATUS_ERROR_UNSUPPORTED_MEMORY_TYPE;
     const bool deep = surface.fourcc == VA_FOURCC_P010;
     out = {};
     out.fourcc = surface.fourcc;
     out.width = surface.width;
     out.height = surface.height;
-    out.num_objects = layers == Layers::kObjects ? 2 : 1;
+    out.num_objects = layers == Layers::kObjects && !surface.rgb() ? 2 : 1;
     for (unsigned i = 0; i < out.num_objects; ++i) {
         int source = surface.memory.dmabuf.get();
         UniqueFd other;
@@ -99,9 +108,17 @@ VAStatus export_surface(const Surface &surface, std::uint32_t flags, Layers laye
         }
         out.objects[i].fd = ::fcntl(source, F_DUPFD_CLOEXEC, 0);
         out.objects[i].size = static_cast<std::uint32_t>(surface.memory.pixels.size());
-        out.objects[i].drm_format_modifier = fault.is("modifier") ? I915_FORMAT_MOD_Y_TILED : DRM_FORMAT_MOD_LINEAR;
+        out.objects[i].drm_format_modifier =
+            fault.is("modifier") && !surface.linear_wanted ? I915_FORMAT_MOD_Y_TILED : DRM_FORMAT_MOD_LINEAR;
     }
     constexpr std::uint32_t kLayers[2][2] = {{DRM_FORMAT_R8, DRM_FORMAT_GR88}, {DRM_FORMAT_R16, DRM_FORMAT_GR1616}};
+    if (surface.rgb()) {
+        out.num_layers = 1;
+        out.layers[0].drm_format = DRM_FORMAT_XRGB8888;
+        out.layers[0].num_planes = 1;
+        out.layers[0].pitch[0] = fault.is("stride") ? surface.pitch * 4 : surface.pitch;
+        return VA_STATUS_SUCCESS;
+    }
     out.num_layers = separate ? 2 : 1;
     for (unsigned plane = 0; plane < 2; ++plane) {
         auto &layer = out.layers[separate ? plane : 0];

@@ -7,35 +7,42 @@
 #include <va/va_drmcommon.h>
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 
 namespace spice_overlay {
 
 /// What goes wrong on purpose, and when: the environment variable LIBVA_TEST_FAULT, "NAME" or "NAME:PICTURES" (once so many have been
-/// decoded).
+/// decoded), or several of these with commas between them.
 class Fault {
 public:
     static constexpr const char *kNames[] = {
-        "export",     ///< surfaces are not exported
-        "modifier",   ///< they are exported with a tiled layout, which they do not have
-        "stride",     ///< ... with lines that end outside their memory
-        "memory",     ///< ... as memory that nothing is decoded into
-        "allocation", ///< no surface can be made
-        "black",      ///< pictures come out black
-        "hang",       ///< waiting for a picture takes for ever
-        "lost",       ///< surfaces can no longer be decoded into
-        "crash",      ///< the process ends at a picture
+        "export",             ///< surfaces are not exported
+        "modifier",           ///< they are exported with a tiled layout, which they do not have
+        "stride",             ///< ... with lines that end outside their memory
+        "memory",             ///< ... as memory that nothing is decoded into
+        "allocation",         ///< no surface can be made
+        "black",              ///< pictures come out black
+        "hang",               ///< waiting for a picture takes for ever
+        "lost",               ///< surfaces can no longer be decoded into
+        "crash",              ///< the process ends at a picture
+        "processing",         ///< pictures are not converted
+        "processing-black",   ///< they come out of it black
+        "processing-colours", ///< they come out of it with the matrix of BT.601 whatever they were in
     };
 
     [[nodiscard]] static Fault from_environment();
     void picture_done() { ++pictures_; }
     /// Whether it goes wrong now.
-    [[nodiscard]] bool is(const char *name) const { return name_ == name && pictures_ >= after_; }
+    [[nodiscard]] bool is(const char *name) const
+    {
+        const auto found = after_.find(name);
+        return found != after_.end() && pictures_ >= found->second;
+    }
 
 private:
-    std::string name_;
-    unsigned after_ = 0;
+    std::map<std::string, unsigned> after_;
     unsigned pictures_ = 0;
 };
 
@@ -47,13 +54,18 @@ enum class Layers {
 };
 [[nodiscard]] Layers layers_from_environment();
 
-/// A picture's memory, which stands for a GPU's: a dmabuf by udmabuf where the kernel has that, else a memfd. NV12 or P010, line by
-/// line, mapped.
+/// Whether there is a post-processor: LIBVA_TEST_PROCESSING is set. It makes what is laid out line by line alone, and says so when it
+/// is asked for other modifiers.
+[[nodiscard]] bool processes_from_environment();
+
+/// A picture's memory, which stands for a GPU's: a dmabuf by udmabuf where the kernel has that, else a memfd. NV12, P010 or BGRX, line
+/// by line, mapped.
 struct Surface {
     std::uint32_t fourcc = 0; ///< VA_FOURCC_*
     std::uint32_t width = 0;  ///< pixels, as asked for
     std::uint32_t height = 0;
-    std::uint32_t pitch = 0;         ///< bytes, of both planes
+    std::uint32_t pitch = 0;         ///< bytes, of all planes
+    bool linear_wanted = false;      ///< whoever made it has named the modifier
     std::uint32_t chroma_offset = 0; ///< bytes
     FrameMemory memory;
 
@@ -61,7 +73,9 @@ struct Surface {
     {
         return memory.pixels.data() + (index ? chroma_offset : 0);
     }
-    [[nodiscard]] std::uint32_t sample_bytes() const { return fourcc == VA_FOURCC_P010 ? 2 : 1; }
+    [[nodiscard]] bool rgb() const { return fourcc == VA_FOURCC_BGRX; }
+    [[nodiscard]] std::uint32_t planes() const { return rgb() ? 1 : 2; }
+    [[nodiscard]] std::uint32_t sample_bytes() const { return rgb() ? 4 : fourcc == VA_FOURCC_P010 ? 2 : 1; }
     [[nodiscard]] std::uint32_t chroma_lines() const { return (height + 1) / 2; }
     void blacken() const;
 };

@@ -93,7 +93,7 @@ def perform(
         return stats
 
 
-def gpu(fault=""):
+def gpu(fault="", processing=""):
     """The libva driver of the tests, on a render node that is none: its surfaces are memfds, its memory is taken for dmabufs."""
     folder = options.build / "tests/vadriver"
     if not (folder / "spice_overlay_test_drv_video.so").exists():
@@ -104,12 +104,14 @@ def gpu(fault=""):
         "LIBVA_DRIVERS_PATH": str(folder.resolve()),
         "LIBVA_DRIVER_NAME": "spice_overlay_test",
         "LIBVA_TEST_FAULT": fault,
+        "LIBVA_TEST_PROCESSING": processing,
     }
 
 
-def perform_by_gpu(name, codec, wanted, fault="", restarts=0):
+def perform_by_gpu(name, codec, wanted, fault="", restarts=0, processing=""):
+    environment = gpu(fault, processing)
     return perform(
-        name, codec, wanted, {"above", "below"}, tree(), environment=gpu(fault), decoder="decoder-with-stand-in", restarts=restarts
+        name, codec, wanted, {"above", "below"}, tree(), environment=environment, decoder="decoder-with-stand-in", restarts=restarts
     )
 
 
@@ -135,6 +137,23 @@ def frames_that_a_gpu_decodes_are_shown_where_they_are_and_every_pixel_is_right(
 def frames_of_10_bits_from_a_gpu_are_shown_as_they_are_and_every_pixel_is_right():
     stats = perform_by_gpu("gpu-10", "vp9-10", "linux-dmabuf/P010")
     check("why_not_hardware" not in stats, stats)
+
+
+def frames_whose_modifier_is_not_taken_are_converted_by_the_gpu_and_every_pixel_is_right():
+    stats = perform_by_gpu("vpp", "vp9", "linux-dmabuf/NV12", fault="modifier", processing="yes")
+    check(stats["decoder"].startswith("VPP to NV12 after VA-API"), stats["decoder"])
+    check("why_not_hardware" not in stats, stats)
+    for facts in stats["streams"]:
+        check(facts["rung"] == "gpu-vpp", facts)
+        check(facts["copied_bytes_a_frame"] == {"decoder": 0, "compositor": 0}, facts)
+        check([p["rung"] for p in facts["passed_over"]] == ["gpu"], facts)
+        check("does not take its memory" in facts["passed_over"][0]["why_not"], facts)
+
+
+def frames_go_on_in_software_when_the_gpu_fails_to_convert_them():
+    stats = perform_by_gpu("vpp-lost", "vp8", "linux-dmabuf/YU12", fault="modifier,processing:40", processing="yes")
+    check(stats["decoder"] == "software", stats["decoder"])
+    check("fails to convert" in stats["why_not_hardware"], stats["why_not_hardware"])
 
 
 def frames_go_on_in_software_when_the_gpu_loses_its_memory():

@@ -113,6 +113,7 @@ def opengl_without_dmabufs_shows_yuv_from_shared_memory_and_all_films():
         check({"wl_compositor", "xdg_wm_base"} <= {p["name"] for p in said["compositor"]["protocols"]}, "protocols")
         check({"XR24", "NV12"} <= set(said["compositor"]["shm_formats"]), said["compositor"]["shm_formats"])
         must_not_be(said, "gpu", "the compositor takes no dmabufs")
+        must_not_be(said, "gpu-vpp", "the compositor takes no dmabufs")
         must_not_be(said, "dmabuf", "the compositor takes no dmabufs")
         must_have_played(rungs(said)["shm"]["performance"], "wl_shm/YU12")
         must_have_played(rungs(said)["shm-rgb"]["performance"], "wl_shm/XR24")
@@ -158,7 +159,7 @@ def a_gpu_is_tried_with_what_it_decodes_and_what_it_does_not_is_named():
     with staging.Stage(options.build, options.keep and options.keep / "logs-gpu") as stage:
         tree = weston(stage, "gl", weston_tree.WestonTree())
 
-        def look(fault):
+        def look(fault, processing=""):
             environment = {
                 **tree.environment,
                 "SPICE_OVERLAY_DMABUF": "always",
@@ -166,6 +167,7 @@ def a_gpu_is_tried_with_what_it_decodes_and_what_it_does_not_is_named():
                 "LIBVA_DRIVERS_PATH": str(folder.resolve()),
                 "LIBVA_DRIVER_NAME": "spice_overlay_test",
                 "LIBVA_TEST_FAULT": fault,
+                "LIBVA_TEST_PROCESSING": processing,
             }
             return report(stage, environment, program="doctor-with-stand-in", decoder="decoder-with-stand-in")
 
@@ -177,7 +179,18 @@ def a_gpu_is_tried_with_what_it_decodes_and_what_it_does_not_is_named():
         check("driver for tests" in gpu["performance"]["decoder"], gpu["performance"])
         whys = {(s["codec"], s["height"]): s["passed_over"][0]["why_not"] for s in said["streams"]}
         check("colours" in whys["VP9", 1080], whys)
+        vpp = rungs(said)["gpu-vpp"]
+        check(vpp["performance"] is None and vpp["why_not"], vpp)
         check(whys["H.264", 1080] and "colours" not in whys["H.264", 1080], whys)
+
+        said = look("", processing="yes")
+        vpp = rungs(said)["gpu-vpp"]
+        must_have_played(vpp["performance"], "linux-dmabuf/XR24")
+        must_have_copied(vpp["performance"], 0, 0)
+        check(vpp["performance"]["decoder"].startswith("VPP to XR24 after VA-API"), vpp)
+        must_have_played(rungs(said)["gpu"]["performance"], "linux-dmabuf/NV12")
+        streams = {(s["codec"], s["height"]): s for s in said["streams"]}
+        check(streams["VP9", 1080]["rung"] == "gpu-vpp", streams["VP9", 1080])  # its colours are BT.709
 
 
 def each_reason_is_said_for_its_own_cause():

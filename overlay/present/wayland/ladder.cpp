@@ -48,6 +48,13 @@ std::vector<Rung> ladder(const WaylandConnection &connection)
     };
 }
 
+Rung gpu_rung(bool processed, const std::string &why_not)
+{
+    if (processed)
+        return {"gpu-vpp", "the same, after the GPU has converted it", why_not};
+    return {"gpu", "decoded by the GPU into memory of its own", why_not};
+}
+
 const char *rung_of(const VideoBuffer &buffer)
 {
     if (is_rgb(buffer.fourcc()))

@@ -19,14 +19,18 @@ struct Rung {
 /// transport for its offer.
 [[nodiscard]] std::vector<Rung> ladder(const WaylandConnection &connection);
 
-/// The rung that a buffer stands on.
+/// The rungs above those: a GPU decodes into memory of its own, which is shown as it is, or which it converts (`processed`) for the
+/// compositor.
+[[nodiscard]] Rung gpu_rung(bool processed, const std::string &why_not = {});
+
+/// The rung that a buffer stands on, when no GPU decodes.
 [[nodiscard]] const char *rung_of(const VideoBuffer &buffer);
 
 /// What keeps a film off a rung that is there, where nothing else does.
 inline constexpr char kWrongColours[] = "the film's colours are not those that the compositor takes YUV for (BT.601), "
                                         "and it cannot be told (color-representation)";
 
-/// What processors copy of a frame once it has been decoded, in bytes.
+/// What processors copy of a frame once it has been decoded, in bytes. Of one that a GPU has decoded it is nothing.
 struct CpuCopies {
     std::uint64_t by_decoder = 0;    ///< which converts it
     std::uint64_t by_compositor = 0; ///< which copies it into a texture

@@ -20,6 +20,9 @@ namespace {
 /// Best first: what decoders decode into, then what everything can be converted to.
 constexpr std::uint32_t kFourccs[] = {DRM_FORMAT_YUV420, DRM_FORMAT_NV12, DRM_FORMAT_XRGB8888};
 
+/// What GPUs decode into, or can convert to.
+constexpr std::uint32_t kSurfaces[] = {DRM_FORMAT_NV12, DRM_FORMAT_P010, DRM_FORMAT_XRGB8888};
+
 /// Drivers with a render node on which dmabufs in main memory are accepted and not shown.
 struct Quirk {
     std::string_view driver;
@@ -187,10 +190,11 @@ Transport::Hardware Transport::hardware(wire::Codec codec)
         return none("the GPU has failed: " + failed->second);
     FormatSet surfaces;
     for (const auto &[fourcc, modifier] : connection_.linux_dmabuf()->feedback().formats.entries())
-        if ((fourcc == DRM_FORMAT_NV12 || fourcc == DRM_FORMAT_P010) && !refused_.contains(fourcc, modifier))
+        if (std::find(std::begin(kSurfaces), std::end(kSurfaces), fourcc) != std::end(kSurfaces)
+            && !refused_.contains(fourcc, modifier))
             surfaces.add(fourcc, modifier);
     if (surfaces.empty())
-        return none("the compositor takes neither NV12 nor P010 as dmabufs");
+        return none("the compositor takes neither NV12 nor P010 nor XRGB as dmabufs");
     if (!render_node_.valid()) {
         auto path = find_render_node();
         if (!path)
