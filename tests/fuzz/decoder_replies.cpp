@@ -86,6 +86,10 @@ public:
         auto started = DecoderProcess::start(config, *this);
         require(started.ok(), "a decoder can be started");
         decoder_ = std::move(*started);
+        if (choice / 16 == 14) { // it takes little until it is heard
+            const int little = 1;
+            ::setsockopt(decoder_->fd(), SOL_SOCKET, SO_SNDBUF, &little, sizeof little);
+        }
         while (!in.empty() && !failed_)
             step(in);
         if (failed_)

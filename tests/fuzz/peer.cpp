@@ -3,13 +3,16 @@
 #include "guest/agentd/relay.h"
 #include "guest/agentd/relayed_player.h"
 #include "guest/conversation/conversation.h"
+#include "portclient/base/clock.h"
 #include "speaker.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include <array>
+#include <csignal>
 #include <filesystem>
 #include <optional>
 #include <set>
@@ -42,15 +45,21 @@ public:
     UniqueFd fd;
 };
 
+/// `kVirtio`: a port that tells when nobody is at its other end, and stays: a character device, in whose place a socket is put.
+/// `kSlow`: players are read slowly.
+enum class Kind { kSocket, kVirtio, kSlow };
+
 class Agent : private guest::Conversation::Listener {
 public:
-    explicit Agent(const Listening &listening)
-        : listening_(listening),
-          conversation_({.port = listening.path, .name = "fuzz", .write_limit = 1000 * kMs}, *this),
-          relay_(conversation_.outgoing(), limits(), [](const std::string &) {})
+    Agent(const Listening &listening, Kind kind)
+        : listening_(listening), virtio_(kind == Kind::kVirtio),
+          conversation_({.port = virtio_ ? "/dev/null" : listening.path, .name = "fuzz", .retry_interval = 100 * kMs, .write_limit = 1000 * kMs}, *this),
+          relay_(conversation_.outgoing(), limits(kind), [](const std::string &) {})
     {
         require(conversation_.open(now_).ok(), "the port opens");
-        connect();
+        port_ = conversation_.fd();
+        if (!virtio_)
+            connect();
     }
 
     void run(Input &in)
@@ -61,6 +70,7 @@ public:
         }
         players_ = {};
         turn();
+        require(conversation_.retry(now_), "a port that is there need not be opened again");
         conversation_.begin_anew(wire::Reason::kShuttingDown, now_);
         turn();
         require(relay_.streams().empty(), "players take their streams along");
@@ -75,7 +85,7 @@ private:
         guest::RelayedPlayer relayed;
     };
 
-    static guest::RelayLimits limits()
+    static guest::RelayLimits limits(Kind kind = Kind::kSocket)
     {
         guest::RelayLimits limits;
         limits.streams_per_player = 4;
@@ -83,13 +93,25 @@ private:
         limits.player_memory = 96u << 10;
         limits.memory = 128u << 10;
         limits.assembly = 256u << 10;
-        limits.opens_per_second = 16;
+        limits.opens_per_second = kind == Kind::kSlow ? 1 : 16;
+        if (kind == Kind::kSlow) {
+            limits.messages_per_second = 20;
+            limits.bytes_per_second = 4u << 10;
+        }
         return limits;
     }
 
     void connect()
     {
-        client_.reset(::accept4(listening_.fd.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+        if (virtio_) {
+            int ends[2];
+            require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0, "sockets can be had");
+            const UniqueFd ours(ends[0]);
+            client_.reset(ends[1]);
+            require(::dup3(ours.get(), port_, O_CLOEXEC) == port_, "it is in the port's place");
+        } else {
+            client_.reset(::accept4(listening_.fd.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+        }
         require(client_.valid(), "the client is there");
         arrived_.clear();
         deaf_ = false;
@@ -117,6 +139,7 @@ private:
                 client_.reset();
             else
                 deaf_ = !deaf_;
+            conversation_.drain(monotonic_now() + kMs / 10);
             return;
         case 3:
         case 4:
@@ -152,7 +175,10 @@ private:
         if (!conversation_.established() || in.rarely(32)) {
             wire::Hello hello;
             hello.role = wire::Role::kClient;
-            hello.nonce = 77 + in.byte() % 4u;
+            const unsigned choice = in.byte();
+            hello.nonce = 77 + choice % 4;
+            if (choice / 4 == 63)
+                hello.min_version = hello.max_version = wire::kProtocolVersion + 1;
             hello.peer_nonce = in.rarely(8) ? 0 : agent_nonce_;
             hello.max_streams = in.pick<std::uint16_t>({4, 1, 0, 0xffff});
             hello.codecs = {{wire::Codec::kH264, 0, -1, -1, 0, 0}};
@@ -173,8 +199,18 @@ private:
         pollfd port{conversation_.fd(), conversation_.events(), 0};
         if (port.fd >= 0 && ::poll(&port, 1, 0) > 0)
             conversation_.ready(port.revents, now_);
-        if (conversation_.link() == guest::Conversation::Link::kLost)
-            require(conversation_.retry(now_), "the port opens again"), connect();
+        if (conversation_.link() == guest::Conversation::Link::kLost) {
+            conversation_.ready(POLLIN, now_);
+            now_ += 100 * kMs;
+            conversation_.tick(now_);
+            require(conversation_.retry(now_), "the port opens again"); // drain() has a clock of its own: not by the time, then
+            port_ = conversation_.fd();
+            connect();
+        } else if (conversation_.link() == guest::Conversation::Link::kAbsent) {
+            if (++absent_turns_ % 3 == 0) // somebody comes again
+                connect();
+            conversation_.ready(POLLIN, now_);
+        }
         conversation_.tick(now_);
         if (relay_.stalled(now_))
             conversation_.begin_anew(wire::Reason::kLinkTooSlow, now_);
@@ -185,6 +221,7 @@ private:
             conversation_.write(now_);
         }
         require(relay_.memory_used() <= limits().memory, "no more memory than all streams may have");
+        require(relay_.totals().sent.sent >= std::exchange(sent_, relay_.totals().sent.sent), "what has been sent stays so");
         // As Agent asks before it sleeps.
         require(relay_.deadline() >= -1 && conversation_.deadline() >= -1, "a deadline is a time, or none");
         receive();
@@ -218,16 +255,74 @@ private:
     void notice(const std::string &text) override { require(!text.empty(), "a notice says something"); }
 
     const Listening &listening_;
+    const bool virtio_;
+    int port_ = -1; ///< the conversation's, borrowed
+    unsigned absent_turns_ = 0;
     UniqueFd client_;
     Bytes arrived_;
     std::uint64_t agent_nonce_ = 1;
     bool deaf_ = false;
+    std::uint64_t sent_ = 0; ///< units
     std::set<std::uint32_t> numbers_;
     std::int64_t now_ = 1000 * 1000 * kMs;
     guest::Conversation conversation_;
     guest::Relay relay_;
     std::array<std::unique_ptr<Player>, 2> players_;
 };
+
+/// A stream's units on their way out, and what goes before them, by themselves: no player can send a unit of nothing, or one that is too large.
+void drive_sender(Input &in)
+{
+    guest::StreamSender sender(1);
+    guest::Outbox outbox;
+    std::int64_t now = 0;
+    std::uint64_t granted = 0, sent = 0, pushed = 0;
+    while (!in.empty()) {
+        now += in.byte() * kMs;
+        switch (in.byte() % 8) {
+        case 0:
+        case 1: {
+            guest::Unit unit;
+            unit.key = in.byte() % 2;
+            unit.droppable = !unit.key && in.byte() % 2;
+            unit.data.resize(in.rarely(64) ? wire::kMaxAccessUnit + 1 : in.pick<std::size_t>({0, 1, 100, 40000, 100000}));
+            if (sender.has_room()) {
+                sender.push(std::move(unit), now + in.byte() * kMs, now);
+                ++pushed;
+            }
+            break;
+        }
+        case 2:
+            granted = std::max<std::uint64_t>(granted, in.number<std::uint32_t>() % (1u << 20));
+            sender.grant(granted, in.byte());
+            break;
+        case 3:
+            sender.settle(now);
+            break;
+        case 4:
+            sender.restart_at_key();
+            break;
+        case 5:
+            sender.flush(in.byte());
+            break;
+        case 6: {
+            wire::Geometry geometry;
+            geometry.stream = 1 + in.byte() % 2u;
+            outbox.control(in.byte() % 2 ? wire::Message(geometry) : wire::Message(wire::Ping{}));
+            break;
+        }
+        default: {
+            const auto data = outbox.front([&](Bytes &out) { return sender.next_message(out); });
+            outbox.wrote(std::min<std::size_t>(data.size(), in.number<std::uint16_t>()));
+            sent = sender.counters().bytes;
+        }
+        }
+        require(sent <= granted, "no more is sent than was granted");
+        require(sender.counters().sent + sender.counters().dropped <= pushed, "each unit is sent or left out, once");
+        require(sender.units_waiting() > 0 || sender.deadline() < 0, "who waits for nothing needs no time");
+        require(!sender.idle() || sender.bytes_waiting() == 0, "who is idle has nothing left");
+    }
+}
 
 } // namespace
 } // namespace spice_overlay::fuzz
@@ -236,10 +331,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
 {
     using namespace spice_overlay::fuzz;
     static const Listening listening;
+    static const auto none = ::signal(SIGPIPE, SIG_IGN); // as in the agent
+    (void)none;
     const int free = lowest_free_descriptor();
     {
-        Input in(data, size);
-        Agent(listening).run(in);
+        if (size > 0 && data[0] == 0xfe) {
+            Input in(data + 1, size - 1);
+            drive_sender(in);
+            return 0;
+        }
+        const Kind kind = size == 0 ? Kind::kSocket : data[0] == 0xff ? Kind::kVirtio : data[0] == 0xfd ? Kind::kSlow : Kind::kSocket;
+        const std::size_t used = kind == Kind::kSocket ? 0 : 1;
+        Input in(data + used, size - used);
+        Agent(listening, kind).run(in);
     }
     require(lowest_free_descriptor() == free, "no descriptor is left open");
     return 0;
