@@ -17,8 +17,8 @@ constexpr std::size_t kMaxTries = 256;
 constexpr std::size_t kMostAwaited = 1024; // boxes
 
 /// Steps of the search, of which a pixel looked at is one.
-constexpr std::int64_t kWorkOfFit = 16;     ///< of looking whether a geometry fits, pixels aside
-constexpr std::int64_t kWorkOfRegion = 32;  ///< for each box of a region that is made
+constexpr std::int64_t kWorkOfFit = 16;    ///< of looking whether a geometry fits, pixels aside
+constexpr std::int64_t kWorkOfRegion = 32; ///< for each box of a region that is made
 
 /// A stray placeholder is no speck, but may be a narrow strip: every eighth row and every eighth column finds it
 /// where looking at each pixel would take long.
@@ -129,7 +129,8 @@ void DesktopSync::geometry(std::uint32_t id, const VideoGeometry &geometry, std:
     Stream &stream = streams_[id];
     Waiting w{geometry, now, {}};
     if (!geometry.placeholder && stream.applied && stream.applied->target == geometry.target && stream.showing)
-        w.awaited = stream.applied->visible.minus(geometry.visible, kMostAwaited).value_or(stream.applied->visible.bounds());
+        w.awaited =
+            stream.applied->visible.minus(geometry.visible, kMostAwaited).value_or(stream.applied->visible.bounds());
     if (stream.waiting.size() == kMaxWaiting)
         stream.waiting.pop_front();
     stream.waiting.push_back(std::move(w));

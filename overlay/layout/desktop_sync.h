@@ -104,8 +104,8 @@ private:
     std::size_t pieces_pixels_ = 0; ///< in all of them
     GuestRegion damage_; ///< not yet handed out by advance()
     std::map<std::uint32_t, Stream> streams_;
-    std::int64_t work_ = 0;               ///< steps that the advance() under way may still take; below 0: it gives up
-    std::int64_t allowance_ = kMostWork;  ///< what the next one begins with
+    std::int64_t work_ = 0;              ///< steps that the advance() under way may still take; below 0: it gives up
+    std::int64_t allowance_ = kMostWork; ///< what the next one begins with
 };
 
 } // namespace spice_overlay

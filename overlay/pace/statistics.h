@@ -54,7 +54,7 @@ struct Statistics {
     std::uint64_t geometry_transactions = 0; ///< commits that changed where videos are
     std::uint64_t streams_opened = 0;
     std::uint64_t decoder_restarts = 0;
-    std::string decoder_failed; ///< how the last decoder that failed did, for people; empty: none has
+    std::string decoder_failed;     ///< how the last decoder that failed did, for people; empty: none has
     std::uint64_t placed_above = 0; ///< transactions that left a video there
     std::uint64_t placed_below = 0;
     std::uint64_t placed_hidden = 0;

@@ -234,7 +234,8 @@ std::string DisplayCore::statistics()
 {
     watch_for_changes();
     return to_json(statistics_, redirection_ ? redirection_->streams() : std::vector<StreamFacts>(), frames_a_second(),
-                   redirection_ ? redirection_->counters() : Session::Counters{}, screen_.copied_pixels(), main_loop_turns());
+                   redirection_ ? redirection_->counters() : Session::Counters{}, screen_.copied_pixels(),
+                   main_loop_turns());
 }
 
 Hud::Figures DisplayCore::figures()

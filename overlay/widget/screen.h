@@ -66,7 +66,8 @@ private:
         VideoSurface::Listener *listener = nullptr;
         VideoFramePtr newest; ///< to show again on a new window
         std::optional<wire::Geometry> geometry; ///< to clip again to another picture
-        std::deque<std::pair<wire::Geometry, std::int64_t>> fresh; ///< with when they came: sync_ does not know them yet
+        std::deque<std::pair<wire::Geometry, std::int64_t>>
+            fresh; ///< with when they came: sync_ does not know them yet
     };
     /// Of a stream, between two updates: of a guest that sends more only the newest count.
     static constexpr std::size_t kMostFresh = 16;

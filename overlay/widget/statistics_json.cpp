@@ -37,12 +37,13 @@ std::string stream(const StreamFacts &s)
     const auto passed = [](const std::pair<std::string, std::string> &p) {
         return "{\"rung\": " + quoted(p.first) + ", \"why_not\": " + quoted(p.second) + "}";
     };
-    return "{\"stream\": " + std::to_string(s.stream) + ", \"codec\": " + quoted(wire::name(s.codec)) + ", \"width\": "
-           + std::to_string(s.width) + ", \"height\": " + std::to_string(s.height) + ", \"frames_decoded\": "
-           + std::to_string(s.frames) + ", \"placement\": " + quoted(name(s.placement)) + ", \"transport\": "
-           + quoted(s.transport) + ", \"memory\": " + quoted(s.memory) + ", \"rung\": " + quoted(s.rung) + ", \"passed_over\": " + array(s.passed_over, passed)
-           + ", \"copied_bytes_a_frame\": {\"decoder\": " + std::to_string(s.copies.by_decoder) + ", \"compositor\": "
-           + std::to_string(s.copies.by_compositor) + "}}";
+    return "{\"stream\": " + std::to_string(s.stream) + ", \"codec\": " + quoted(wire::name(s.codec))
+           + ", \"width\": " + std::to_string(s.width) + ", \"height\": " + std::to_string(s.height)
+           + ", \"frames_decoded\": " + std::to_string(s.frames) + ", \"placement\": " + quoted(name(s.placement))
+           + ", \"transport\": " + quoted(s.transport) + ", \"memory\": " + quoted(s.memory)
+           + ", \"rung\": " + quoted(s.rung) + ", \"passed_over\": " + array(s.passed_over, passed)
+           + ", \"copied_bytes_a_frame\": {\"decoder\": " + std::to_string(s.copies.by_decoder)
+           + ", \"compositor\": " + std::to_string(s.copies.by_compositor) + "}}";
 }
 
 std::string percentiles(const DurationHistogram &h)

@@ -52,8 +52,13 @@ enum class Kind { kSocket, kVirtio, kSlow };
 class Agent : private guest::Conversation::Listener {
 public:
     Agent(const Listening &listening, Kind kind)
-        : listening_(listening), virtio_(kind == Kind::kVirtio),
-          conversation_({.port = virtio_ ? "/dev/null" : listening.path, .name = "fuzz", .retry_interval = 100 * kMs, .write_limit = 1000 * kMs}, *this),
+        : listening_(listening),
+          virtio_(kind == Kind::kVirtio),
+          conversation_({.port = virtio_ ? "/dev/null" : listening.path,
+                         .name = "fuzz",
+                         .retry_interval = 100 * kMs,
+                         .write_limit = 1000 * kMs},
+                        *this),
           relay_(conversation_.outgoing(), limits(kind), [](const std::string &) {})
     {
         require(conversation_.open(now_).ok(), "the port opens");
@@ -105,7 +110,8 @@ private:
     {
         if (virtio_) {
             int ends[2];
-            require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0, "sockets can be had");
+            require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0,
+                    "sockets can be had");
             const UniqueFd ours(ends[0]);
             client_.reset(ends[1]);
             require(::dup3(ours.get(), port_, O_CLOEXEC) == port_, "it is in the port's place");
@@ -203,7 +209,8 @@ private:
             conversation_.ready(POLLIN, now_);
             now_ += 100 * kMs;
             conversation_.tick(now_);
-            require(conversation_.retry(now_), "the port opens again"); // drain() has a clock of its own: not by the time, then
+            require(conversation_.retry(now_),
+                    "the port opens again"); // drain() has a clock of its own: not by the time, then
             port_ = conversation_.fd();
             connect();
         } else if (conversation_.link() == guest::Conversation::Link::kAbsent) {
@@ -221,7 +228,8 @@ private:
             conversation_.write(now_);
         }
         require(relay_.memory_used() <= limits().memory, "no more memory than all streams may have");
-        require(relay_.totals().sent.sent >= std::exchange(sent_, relay_.totals().sent.sent), "what has been sent stays so");
+        require(relay_.totals().sent.sent >= std::exchange(sent_, relay_.totals().sent.sent),
+                "what has been sent stays so");
         // As Agent asks before it sleeps.
         require(relay_.deadline() >= -1 && conversation_.deadline() >= -1, "a deadline is a time, or none");
         receive();
@@ -285,7 +293,8 @@ void drive_sender(Input &in)
             guest::Unit unit;
             unit.key = in.byte() % 2;
             unit.droppable = !unit.key && in.byte() % 2;
-            unit.data.resize(in.rarely(64) ? wire::kMaxAccessUnit + 1 : in.pick<std::size_t>({0, 1, 100, 40000, 100000}));
+            unit.data.resize(in.rarely(64) ? wire::kMaxAccessUnit + 1
+                                           : in.pick<std::size_t>({0, 1, 100, 40000, 100000}));
             if (sender.has_room()) {
                 sender.push(std::move(unit), now + in.byte() * kMs, now);
                 ++pushed;
@@ -340,7 +349,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
             drive_sender(in);
             return 0;
         }
-        const Kind kind = size == 0 ? Kind::kSocket : data[0] == 0xff ? Kind::kVirtio : data[0] == 0xfd ? Kind::kSlow : Kind::kSocket;
+        const Kind kind = size == 0         ? Kind::kSocket
+                          : data[0] == 0xff ? Kind::kVirtio
+                          : data[0] == 0xfd ? Kind::kSlow
+                                            : Kind::kSocket;
         const std::size_t used = kind == Kind::kSocket ? 0 : 1;
         Input in(data + used, size - used);
         Agent(listening, kind).run(in);

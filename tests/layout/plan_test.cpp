@@ -207,7 +207,13 @@ TEST(Plan, random_geometries_draw_no_pixel_outside_the_display_and_the_visible_r
 
 TEST(Plan, a_visible_region_of_thousands_of_boxes_is_taken_for_none)
 {
-    wire::Geometry wire{.stream = 1, .serial = 1, .display = 0, .target = {0, 0, 600, 600}, .crop = {}, .placeholder = {}, .visible = {}};
+    wire::Geometry wire{.stream = 1,
+                        .serial = 1,
+                        .display = 0,
+                        .target = {0, 0, 600, 600},
+                        .crop = {},
+                        .placeholder = {},
+                        .visible = {}};
     for (int i = 0; i < 128; ++i) {
         wire.visible.push_back({2 * i, 0, 1, 600});
         EXPECT_FALSE(VideoGeometry(wire, {{0, 0, 800, 600}}).visible.empty());

@@ -96,9 +96,9 @@ struct Stream {
     bool accepted = false;
     std::uint32_t geometries = 0, units = 0, epoch = 0, turn = 0;
     std::uint64_t unit_bytes = 0, credit_bytes = 0, credit_units = 0;
-    std::int64_t burst = 0;    ///< messages still to be sent at once; such a stream has no others
+    std::int64_t burst = 0; ///< messages still to be sent at once; such a stream has no others
     bool is_burst = false;
-    double owed = 0;           ///< messages
+    double owed = 0; ///< messages
 };
 
 class Guest {
@@ -159,7 +159,8 @@ public:
                 it->second.credit_bytes = credit->bytes;
                 it->second.credit_units = credit->units;
             }
-            if (std::holds_alternative<wire::StreamReject>(decoded) || std::holds_alternative<wire::StreamClose>(decoded)) {
+            if (std::holds_alternative<wire::StreamReject>(decoded)
+                || std::holds_alternative<wire::StreamClose>(decoded)) {
                 ended_ += std::holds_alternative<wire::StreamClose>(decoded);
                 refused_ += std::holds_alternative<wire::StreamReject>(decoded);
                 streams_.erase(it);
@@ -182,7 +183,8 @@ public:
             open();
         }
         for (std::size_t surplus = streams_.size() - bursts; surplus > wanted_; --surplus) {
-            const auto it = std::find_if(streams_.begin(), streams_.end(), [](const auto &s) { return !s.second.is_burst; });
+            const auto it =
+                std::find_if(streams_.begin(), streams_.end(), [](const auto &s) { return !s.second.is_burst; });
             send(wire::StreamClose{it->first, wire::Reason::kEndOfStream});
             streams_.erase(it);
         }
@@ -204,7 +206,13 @@ public:
             if (++chatters_ % 2)
                 send(wire::Ping{kChatter + chatters_, static_cast<std::uint64_t>(now)});
             else
-                send(wire::Geometry{.stream = 1'000'000 + chatters_, .serial = 1, .display = 0, .target = {0, 0, 9, 9}, .crop = {}, .placeholder = {}, .visible = {}});
+                send(wire::Geometry{.stream = 1'000'000 + chatters_,
+                                    .serial = 1,
+                                    .display = 0,
+                                    .target = {0, 0, 9, 9},
+                                    .crop = {},
+                                    .placeholder = {},
+                                    .visible = {}});
         }
     }
 
@@ -212,8 +220,9 @@ public:
     {
         std::ostringstream text;
         text << "{\"messages\": " << messages_ << ", \"geometries\": " << geometries_ << ", \"units\": " << units_
-             << ", \"opened\": " << opened_ << ", \"refused\": " << refused_ << ", \"ended\": " << ended_ << ", \"conversations\": "
-             << conversations_ << ", \"live\": " << streams_.size() << ", \"bytes\": " << bytes_ << "}";
+             << ", \"opened\": " << opened_ << ", \"refused\": " << refused_ << ", \"ended\": " << ended_
+             << ", \"conversations\": " << conversations_ << ", \"live\": " << streams_.size()
+             << ", \"bytes\": " << bytes_ << "}";
         return text.str();
     }
 
@@ -261,7 +270,8 @@ private:
         const unsigned step = rects > 100 ? 6 : kSide / rects;
         for (unsigned i = 0; i < rects; ++i) // a pattern of tiles
             geometry.visible.push_back({geometry.target.x + static_cast<std::int32_t>(i % 16 * step),
-                                        geometry.target.y + static_cast<std::int32_t>(i / 16 * step), step - 1, step - 1});
+                                        geometry.target.y + static_cast<std::int32_t>(i / 16 * step), step - 1,
+                                        step - 1});
         if (rects == kBars) { // bars across bars: thousands of tiles
             geometry.visible.clear();
             for (std::int32_t i = 0; i < std::int32_t{kSide / 2}; ++i) {
@@ -278,7 +288,8 @@ private:
         const std::uint32_t turn = stream.turn++;
         if (turn % 97 == 0)
             return send(wire::PlayState{id, stream.epoch += 1, wire::PlayMode::kPlaying, 65536});
-        if (turn % 2 == 0 && stream.units < stream.credit_units && stream.unit_bytes + picture_.size() <= stream.credit_bytes)
+        if (turn % 2 == 0 && stream.units < stream.credit_units
+            && stream.unit_bytes + picture_.size() <= stream.credit_bytes)
             return unit(id, stream);
         geometry(id, stream, turn % 10 == 1 ? 256 : turn % 10 == 5 ? kBars : turn % 3 ? 1 : 4);
     }
@@ -310,7 +321,8 @@ private:
     std::int64_t burst_ = 0;
     std::uint32_t chatters_ = 0;
     std::int64_t last_ = 0, opened_at_ = 0;
-    std::uint64_t messages_ = 0, geometries_ = 0, units_ = 0, opened_ = 0, refused_ = 0, ended_ = 0, conversations_ = 0, bytes_ = 0;
+    std::uint64_t messages_ = 0, geometries_ = 0, units_ = 0, opened_ = 0, refused_ = 0, ended_ = 0, conversations_ = 0,
+                  bytes_ = 0;
     Bytes out_; ///< whole messages
 };
 
@@ -362,7 +374,8 @@ bool serve(Guest &guest, int player, int port)
             for (std::size_t end; (end = commands.find('\n')) != std::string::npos; commands.erase(0, end + 1))
                 guest.command(commands.substr(0, end));
         }
-        from_player.messages([&](auto message) { guest.out().insert(guest.out().end(), message.begin(), message.end()); });
+        from_player.messages(
+            [&](auto message) { guest.out().insert(guest.out().end(), message.begin(), message.end()); });
         from_port.messages([&](auto message) {
             if (guest.heard(message))
                 to_player.insert(to_player.end(), message.begin(), message.end());

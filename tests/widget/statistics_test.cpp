@@ -15,6 +15,9 @@ TEST(Statistics, tell_how_a_decoder_failed_with_streams_and_without)
     statistics.decoder_failed = "its sandbox stopped it at the system call openat";
     const StreamFacts stream{.stream = 1, .width = 320, .height = 240};
     for (const auto &streams : {std::vector<StreamFacts>(), std::vector<StreamFacts>{stream}})
-        EXPECT_EQ(to_text(statistics, streams, 0).find("a decoder failed: its sandbox stopped it at the system call openat\n"), 0u);
-    EXPECT_NE(json().find(R"("decoder_failed": "its sandbox stopped it at the system call openat")"), std::string::npos);
+        EXPECT_EQ(to_text(statistics, streams, 0)
+                      .find("a decoder failed: its sandbox stopped it at the system call openat\n"),
+                  0u);
+    EXPECT_NE(json().find(R"("decoder_failed": "its sandbox stopped it at the system call openat")"),
+              std::string::npos);
 }
