@@ -163,6 +163,7 @@ void Screen::update(std::int64_t now, bool at_once)
         return;
     Plan wanted = rearranged ? plan() : scene_->plan();
     bool moved = wanted != scene_->plan();
+    scene_->set_space({space_[0], space_[1], space_[0] + space_[2], space_[1] + space_[3]});
     if (!scene_->commit(sync_.released(), damage_, wanted, fit())) {
         dirty_ |= rearranged;
         return;

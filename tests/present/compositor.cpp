@@ -3,7 +3,6 @@
 
 #include "linux-dmabuf-unstable-v1-server-protocol.h"
 #include "portclient/base/unique_fd.h"
-#include "viewporter-server-protocol.h"
 
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -153,12 +152,6 @@ struct CompositorRequests {
         for (const std::uint32_t format : static_cast<Compositor *>(data)->offer_.shm_formats)
             wl_shm_send_format(shm, format);
     }
-    /// A global that is there and never used.
-    template <const wl_interface *Interface>
-    static void bind_idle(wl_client *client, void *, std::uint32_t version, std::uint32_t id)
-    {
-        wl_resource_create(client, Interface, static_cast<int>(version), id);
-    }
 };
 
 struct Compositor::Thread {
@@ -169,12 +162,9 @@ struct Compositor::Thread {
 Compositor::Compositor(Offer offer) : offer_(std::move(offer))
 {
     server_ = wl_display_create();
-    wl_global_create(server_, &wl_compositor_interface, 4, this,
-                     CompositorRequests::bind_idle<&wl_compositor_interface>);
-    wl_global_create(server_, &wl_subcompositor_interface, 1, this,
-                     CompositorRequests::bind_idle<&wl_subcompositor_interface>);
-    wl_global_create(server_, &wp_viewporter_interface, 1, this,
-                     CompositorRequests::bind_idle<&wp_viewporter_interface>);
+    surfaces = std::make_unique<Surfaces>(server_, offer_.without, [this](wl_resource *buffer) {
+        return wl_resource_get_user_data(buffer) == &shm_buffers ? Surfaces::Kind::kShm : Surfaces::Kind::kDmabuf;
+    });
     wl_global_create(server_, &wl_shm_interface, 1, this, CompositorRequests::bind_shm);
     if (offer_.version > 0)
         wl_global_create(server_, &zwp_linux_dmabuf_v1_interface, static_cast<int>(offer_.version), this,

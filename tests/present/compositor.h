@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dmabuf/format_set.h"
+#include "surfaces.h"
 
 #include <wayland-client-core.h>
 #include <wayland-server-core.h>
@@ -22,6 +23,7 @@ public:
         std::uint32_t version = 4;
         std::vector<std::uint32_t> shm_formats; ///< besides those that every compositor has
         FormatSet dmabuf_formats;               ///< for versions below 4
+        std::vector<std::string> without;       ///< globals that it lacks
     };
     explicit Compositor(Offer offer);
     ~Compositor();
@@ -63,6 +65,8 @@ public:
     unsigned immediate = 0;                         ///< `create_immed`: none is allowed
     unsigned shm_buffers = 0;                       ///< that exist
     unsigned dmabuf_buffers = 0;
+
+    std::unique_ptr<Surfaces> surfaces;
 
     void accept(std::size_t request);
     void refuse(std::size_t request);

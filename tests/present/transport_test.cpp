@@ -2,6 +2,7 @@
 #include "overlay/present/wayland/transport.h"
 
 #include "compositor.h"
+#include "frames.h"
 #include "overlay/present/wayland/linux_dmabuf.h"
 #include "overlay/present/wayland/video_buffer.h"
 
@@ -89,30 +90,6 @@ protected:
         table = kLinear;
         tranches = {{{0, 1, 2}}};
         connect({4, {kFourccYu12}, {}});
-    }
-
-    /// Frame memory as the decoder sends it: a memfd, and the same as a dmabuf.
-    static FrameBuffer frame(std::uint32_t fourcc = kFourccYu12, bool with_memfd = true)
-    {
-        const auto layout = *shm_layout(fourcc, 64, 32, fourcc == kFourccXrgb8888 ? 256 : 64);
-        auto memory = allocate_frame(Allocator::kStandIn, -1, "test", whole_pages(layout.bytes)).value();
-        ImageDescription description{fourcc, 64, 32, kModifierLinear, layout.plane_count, {}};
-        FrameBuffer buffer;
-        for (unsigned i = 0; i < layout.plane_count; ++i) {
-            description.planes[i] = {0, layout.planes[i].offset, layout.planes[i].stride};
-            buffer.planes[i] = {layout.planes[i].offset, layout.planes[i].stride};
-        }
-        std::vector<UniqueFd> objects;
-        objects.push_back(std::move(memory.dmabuf));
-        buffer.image = Image::make(description, std::move(objects), Image::Backing::kStandIn).value();
-        buffer.fourcc = fourcc;
-        buffer.width = 64;
-        buffer.height = 32;
-        if (with_memfd) {
-            buffer.size = memory.pixels.size();
-            buffer.fd = std::move(memory.memfd);
-        }
-        return buffer;
     }
 
     std::shared_ptr<VideoBuffer> give(FrameBuffer buffer)
@@ -281,7 +258,7 @@ TEST_F(Presenting, nothing_changes_where_there_is_no_linux_dmabuf)
     EXPECT_TRUE(offer.dmabuf_fourccs.empty());
     EXPECT_EQ(offer.allocator, Allocator::kNone);
     expect_refused(connection->transport().why_not(), "takes no dmabufs");
-    auto buffer = give(frame());
+    auto buffer = give(test_frame());
     EXPECT_TRUE(buffer->ready());
     EXPECT_EQ(buffer->transport(), "wl_shm/YU12");
 }
@@ -290,7 +267,7 @@ TEST_F(Presenting, dmabuf_is_asked_for_whole_and_used_when_it_has_been_made)
 {
     connect_with_all();
     static_cast<void>(connection->transport().offer());
-    auto buffer = give(frame());
+    auto buffer = give(test_frame());
     EXPECT_TRUE(buffer->pending());
     EXPECT_FALSE(buffer->ready());
     ASSERT_EQ(compositor->requests.size(), 1u);
@@ -321,8 +298,8 @@ TEST_F(Presenting, refused_dmabuf_goes_by_shm_at_once_and_its_format_from_then_o
 {
     connect_with_all();
     static_cast<void>(connection->transport().offer());
-    auto first = give(frame());
-    auto second = give(frame());
+    auto first = give(test_frame());
+    auto second = give(test_frame());
     compositor->refuse(0);
     compositor->exchange();
     EXPECT_TRUE(first->ready());
@@ -334,12 +311,12 @@ TEST_F(Presenting, refused_dmabuf_goes_by_shm_at_once_and_its_format_from_then_o
     EXPECT_EQ(settled, 2u);
     EXPECT_EQ(refusals, 1u) << "said once";
 
-    auto third = give(frame());
+    auto third = give(test_frame());
     EXPECT_TRUE(third->ready()) << "no flapping";
     EXPECT_EQ(compositor->requests.size(), 2u);
     EXPECT_EQ(connection->transport().offer().dmabuf_fourccs, (std::vector<std::uint32_t>{kFourccXrgb8888}));
     expect_refused(connection->transport().why_not(), "refused one in YU12");
-    EXPECT_TRUE(give(frame(kFourccXrgb8888))->pending()) << "another format";
+    EXPECT_TRUE(give(test_frame(kFourccXrgb8888))->pending()) << "another format";
 }
 
 TEST_F(Presenting, refusals_are_said_once_however_many_there_are)
@@ -348,7 +325,7 @@ TEST_F(Presenting, refusals_are_said_once_however_many_there_are)
     static_cast<void>(connection->transport().offer());
     std::vector<std::shared_ptr<VideoBuffer>> buffers;
     for (int i = 0; i < 3; ++i)
-        buffers.push_back(give(frame()));
+        buffers.push_back(give(test_frame()));
     for (std::size_t i = 0; i < 3; ++i)
         compositor->refuse(i);
     compositor->exchange();
@@ -360,7 +337,7 @@ TEST_F(Presenting, refused_dmabuf_without_shared_memory_is_lost_and_says_so)
 {
     connect_with_all();
     static_cast<void>(connection->transport().offer());
-    auto buffer = give(frame(kFourccYu12, false)); // as a dma-heap makes them
+    auto buffer = give(test_frame(kFourccYu12, false)); // as a dma-heap makes them
     compositor->refuse(0);
     compositor->exchange();
     EXPECT_FALSE(buffer->pending());
@@ -372,7 +349,7 @@ TEST_F(Presenting, other_feedback_forgets_refusals)
 {
     connect_with_all();
     static_cast<void>(connection->transport().offer());
-    auto buffer = give(frame());
+    auto buffer = give(test_frame());
     compositor->refuse(0);
     compositor->exchange();
     compositor->send_feedback(makedev(226, 129), kLinear, {{{0}}});
@@ -384,7 +361,7 @@ TEST_F(Presenting, answer_for_a_buffer_that_is_gone_harms_nothing)
 {
     connect_with_all();
     static_cast<void>(connection->transport().offer());
-    auto buffer = give(frame());
+    auto buffer = give(test_frame());
     compositor->accept(0); // on its way when the stream ends
     buffer.reset();
     compositor->exchange();

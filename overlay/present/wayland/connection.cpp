@@ -6,6 +6,7 @@
 #include "linux_dmabuf.h"
 #include "portclient/base/clock.h"
 #include "presentation-time-client-protocol.h"
+#include "single-pixel-buffer-v1-client-protocol.h"
 #include "transport.h"
 #include "viewporter-client-protocol.h"
 
@@ -33,6 +34,7 @@ struct ConnectionEvents {
         bind(wp_viewporter_interface, 1, c->viewporter_);
         bind(wp_presentation_interface, 1, c->presentation_);
         bind(wp_content_type_manager_v1_interface, 1, c->content_types_);
+        bind(wp_single_pixel_buffer_manager_v1_interface, 1, c->single_pixels_);
         bind(zwp_linux_dmabuf_v1_interface, LinuxDmabuf::kMaxVersion, c->dmabuf_global_);
         if (!c->colours_)
             c->colours_ = ColourManager::bind(registry, name, interface);
@@ -87,7 +89,7 @@ Result<std::unique_ptr<WaylandConnection>> WaylandConnection::connect(wl_display
     for (void *global :
          {static_cast<void *>(c->compositor_), static_cast<void *>(c->subcompositor_), static_cast<void *>(c->shm_),
           static_cast<void *>(c->viewporter_), static_cast<void *>(c->presentation_),
-          static_cast<void *>(c->content_types_)})
+          static_cast<void *>(c->content_types_), static_cast<void *>(c->single_pixels_)})
         if (global)
             wl_proxy_set_queue(static_cast<wl_proxy *>(global), nullptr);
     if (c->colours_)
@@ -101,6 +103,8 @@ WaylandConnection::~WaylandConnection()
 {
     if (dmabuf_global_)
         zwp_linux_dmabuf_v1_destroy(dmabuf_global_);
+    if (single_pixels_)
+        wp_single_pixel_buffer_manager_v1_destroy(single_pixels_);
     if (content_types_)
         wp_content_type_manager_v1_destroy(content_types_);
     if (presentation_)

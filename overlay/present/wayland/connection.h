@@ -14,6 +14,7 @@ struct wl_shm;
 struct wl_subcompositor;
 struct wp_content_type_manager_v1;
 struct wp_presentation;
+struct wp_single_pixel_buffer_manager_v1;
 struct wp_viewporter;
 struct zwp_linux_dmabuf_v1;
 
@@ -52,6 +53,7 @@ public:
     [[nodiscard]] wp_viewporter *viewporter() const { return viewporter_; }
     [[nodiscard]] wp_presentation *presentation() const { return presentation_; } ///< may be null
     [[nodiscard]] wp_content_type_manager_v1 *content_types() const { return content_types_; } ///< may be null
+    [[nodiscard]] wp_single_pixel_buffer_manager_v1 *single_pixels() const { return single_pixels_; } ///< may be null
 
     [[nodiscard]] ColourManager *colours() const { return colours_.get(); } ///< may be null
     /// What of YUV the compositor can be told.
@@ -77,6 +79,7 @@ private:
     wp_viewporter *viewporter_ = nullptr;
     wp_presentation *presentation_ = nullptr;
     wp_content_type_manager_v1 *content_types_ = nullptr;
+    wp_single_pixel_buffer_manager_v1 *single_pixels_ = nullptr;
     std::unique_ptr<ColourManager> colours_;
     zwp_linux_dmabuf_v1 *dmabuf_global_ = nullptr; ///< until linux_dmabuf_ has it
     std::unique_ptr<LinuxDmabuf> linux_dmabuf_;

@@ -15,6 +15,11 @@ Result<std::unique_ptr<Scene>> Scene::create(WaylandConnection &connection, wl_s
     if (!desktop)
         return desktop.error();
     scene->desktop_ = std::move(*desktop);
+    auto backdrop = Backdrop::create(connection, parent);
+    if (!backdrop)
+        return backdrop.error();
+    scene->backdrop_ = std::move(*backdrop);
+    scene->backdrop_->place_below(scene->desktop_->surface());
     return scene;
 }
 
@@ -45,6 +50,31 @@ void Scene::restack(const Plan &plan)
         stack(v, Placement::kBelow, wl_subsurface_place_below);
     for (auto v = plan.videos.rbegin(); v != plan.videos.rend(); ++v)
         stack(*v, Placement::kAbove, wl_subsurface_place_above);
+}
+
+void Scene::begin_layout(bool below_parent)
+{
+    desktop_->set_synchronised(true);
+    desktop_->place(below_parent);
+    if (std::exchange(below_parent_, below_parent) != below_parent)
+        backdrop_->place_below(desktop_->surface());
+}
+
+/// All of the space, or nothing where the desktop leaves nothing over: a surface that nobody sees need not be there.
+void Scene::cover_around(const Fit &fit)
+{
+    const bool nothing = fit.empty() || (fit.width >= space_.width() && fit.height >= space_.height());
+    const Box wanted = nothing ? Box() : space_;
+    if (wanted == black_)
+        return;
+    black_ = wanted;
+    backdrop_->cover(black_.x1, black_.y1, black_.width(), black_.height());
+}
+
+void Scene::clear()
+{
+    cover_around({});
+    desktop_->clear();
 }
 
 void Scene::hide_videos()
@@ -78,6 +108,7 @@ bool Scene::commit(const Picture &picture, const GuestRegion &damage, const Plan
         return list;
     };
     desktop_->set_fit(fit);
+    cover_around(fit);
     if (order(plan) != order(plan_))
         restack(plan);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include "backdrop.h"
 #include "desktop_surface.h"
 #include "video_surface.h"
 
@@ -33,15 +34,14 @@ public:
     /// Takes the videos off the screen until the next commit(). The desktop stays as it is, transparent where they were.
     void hide_videos();
     /// Shows nothing until the next commit().
-    void clear() { desktop_->clear(); }
+    void clear();
+
+    /// Where the desktop is fitted in, logical pixels of the window: black where it leaves something over, from the next commit() on.
+    void set_space(const Box &space) { space_ = space; }
 
     /// Between the two, what is committed waits for the parent's next commit, to change together with the window's layout: so does
     /// whether all of the scene is below the parent's own pixels or above them.
-    void begin_layout(bool below_parent)
-    {
-        desktop_->set_synchronised(true);
-        desktop_->place(below_parent);
-    }
+    void begin_layout(bool below_parent);
     void end_layout() { desktop_->set_synchronised(false); }
 
     [[nodiscard]] const DesktopSurface &desktop() const { return *desktop_; }
@@ -50,6 +50,7 @@ public:
 private:
     explicit Scene(WaylandConnection &connection) : connection_(connection) {}
     void restack(const Plan &plan);
+    void cover_around(const Fit &fit);
 
     struct Video {
         std::unique_ptr<VideoSurface> surface;
@@ -58,8 +59,12 @@ private:
 
     WaylandConnection &connection_;
     std::unique_ptr<DesktopSurface> desktop_;
+    std::unique_ptr<Backdrop> backdrop_;
     std::map<std::uint32_t, Video> videos_;
     Plan plan_;
+    Box space_; ///< logical pixels of the parent
+    Box black_; ///< what of it the backdrop covers
+    bool below_parent_ = false; ///< all of it
 };
 
 } // namespace spice_overlay

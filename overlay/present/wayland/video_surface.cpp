@@ -161,11 +161,13 @@ void VideoSurface::set_source(const VideoFrame &frame)
         cover_chroma(y, h, buffer_height);
     }
     std::array<double, 4> source{x, y, w, h};
+    if (x == 0 && y == 0 && w == buffer_width && h == buffer_height)
+        source = kWhole; // a display may take a surface without a source to a plane, and no other
     if (source == source_)
         return;
     source_ = source;
-    wp_viewport_set_source(viewport_, wl_fixed_from_double(x), wl_fixed_from_double(y), wl_fixed_from_double(w),
-                           wl_fixed_from_double(h));
+    wp_viewport_set_source(viewport_, wl_fixed_from_double(source[0]), wl_fixed_from_double(source[1]),
+                           wl_fixed_from_double(source[2]), wl_fixed_from_double(source[3]));
 }
 
 /// The frame's memory is the surface's with the next commit, and the compositor's to read until its release.

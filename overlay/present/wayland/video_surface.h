@@ -5,6 +5,7 @@
 #include "overlay/layout/plan.h"
 #include "video_buffer.h"
 
+#include <array>
 #include <vector>
 
 struct wl_callback;
@@ -68,6 +69,7 @@ public:
 
 private:
     friend struct VideoSurfaceEvents;
+    static constexpr std::array<double, 4> kWhole = {-1, -1, -1, -1}; ///< as wp_viewport says it: no source
     void attach_buffer(const VideoFramePtr &frame);
     void attach(const VideoFramePtr &frame);
     void set_source(const VideoFrame &frame);
@@ -92,7 +94,7 @@ private:
     unsigned measure_every_ = kMeasureEvery;
     VideoPlan plan_;
     bool mapped_ = false;
-    std::array<double, 4> source_{}; ///< last sent to the viewport, buffer pixels
+    std::array<double, 4> source_ = kWhole; ///< last sent to the viewport, buffer pixels
 };
 
 } // namespace spice_overlay
