@@ -28,6 +28,7 @@ constexpr Wanted kWanted[] = {
     {"wp_presentation", 1, "nobody knows when a frame was seen"},
     {"wp_color_representation_manager_v1", 1, "films in BT.709 or full range are converted by the processor"},
     {"wp_content_type_manager_v1", 1, "the display does not know that it shows a film"},
+    {"wp_linux_drm_syncobj_manager_v1", 1, "the GPU and the compositor wait for each other by implicit fences"},
     {"wp_single_pixel_buffer_manager_v1", 1, "the compositor reads the black around the desktop from memory"},
     {"wp_fractional_scale_manager_v1", 1, "a scaled display is drawn at the next whole scale"},
 };

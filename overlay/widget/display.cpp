@@ -81,6 +81,7 @@ private:
     InputForwarder input_;
     std::unique_ptr<Redirection> redirection_;
     std::unique_ptr<PortChannel> port_;
+    std::unique_ptr<FdWatch> releases_; ///< explicit synchronisation
     MainTimer port_missing_timer_;
     Hud hud_;
     std::int64_t rate_since_ = 0; ///< ns of CLOCK_MONOTONIC: frames were counted then
@@ -139,6 +140,11 @@ DisplayCore::DisplayCore(SpiceOverlayDisplay *widget, SpiceSession *session, con
 {
     if (codecs.empty())
         return;
+    if (ExplicitSync *sync = connection_->explicit_sync()) {
+        const int reached = sync->begin([transport = &connection_->transport()] { return transport->open_timelines(); });
+        if (reached >= 0)
+            releases_ = std::make_unique<FdWatch>(reached, [sync] { sync->dispatch(); });
+    }
     Redirection::Config config{options.decoder_program, std::move(codecs),
                                std::int64_t{options.target_delay_ms} * 1'000'000, options.sandbox != FALSE};
     redirection_ = std::make_unique<Redirection>(

@@ -3,6 +3,7 @@
 
 #include "content-type-v1-server-protocol.h"
 #include "single-pixel-buffer-v1-server-protocol.h"
+#include "sync_global.h"
 #include "viewporter-server-protocol.h"
 
 #include <wayland-server-protocol.h>
@@ -78,8 +79,11 @@ struct SurfaceRequests {
     static void commit(wl_client *, wl_resource *resource)
     {
         Surface &s = *of<Surface>(resource);
+        if (const char *error = sync_error(s))
+            s.errors.emplace_back(error);
         s.now = s.pending;
         s.pending.attached = false;
+        s.pending.acquire = s.pending.release = {};
         ++s.commits;
     }
     static void create_surface(wl_client *client, wl_resource *compositor, std::uint32_t id)
@@ -206,6 +210,7 @@ Surfaces::Surfaces(wl_display *server, const std::vector<std::string> &without, 
     add(wp_content_type_manager_v1_interface, 1, R::bind<&wp_content_type_manager_v1_interface, &R::content_types>);
     add(wp_single_pixel_buffer_manager_v1_interface, 1,
         R::bind<&wp_single_pixel_buffer_manager_v1_interface, &R::pixels>);
+    add_sync_global(server, *this, without);
 }
 
 void Surfaces::draw()

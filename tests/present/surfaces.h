@@ -23,6 +23,11 @@ public:
     /// Makes the globals for them, but for those that `without` names. `kind_of` tells buffers apart that are no single pixels.
     Surfaces(wl_display *server, const std::vector<std::string> &without, std::function<Kind(wl_resource *)> kind_of);
 
+    struct SyncPoint {
+        unsigned timeline = 0; ///< which, in the order they were imported, from 1
+        std::uint64_t point = 0;
+        bool operator==(const SyncPoint &) const = default;
+    };
     struct State {
         bool attached = false; ///< a buffer, or none, since the commit before
         Kind kind = Kind::kNone;
@@ -34,6 +39,8 @@ public:
         Box opaque;                                  ///< bounds of the region
         bool takes_input = true;
         std::uint32_t content_type = 0;
+        SyncPoint acquire; ///< since the commit before
+        SyncPoint release;
     };
     struct Surface {
         Surfaces *all = nullptr;
@@ -46,11 +53,15 @@ public:
         Surface *parent = nullptr;
         std::vector<Surface *> stack; ///< itself among its subsurfaces, the lowest first
         std::vector<wl_resource *> frames;
+        bool explicit_sync = false;   ///< its object for that exists
+        std::vector<std::string> errors; ///< against the protocol
     };
     std::vector<std::unique_ptr<Surface>> list; ///< in the order they were made
 
     /// Says of all that was committed that it has been drawn.
     void draw();
+
+    unsigned timelines = 0; ///< imported so far
 
 private:
     friend struct SurfaceRequests;

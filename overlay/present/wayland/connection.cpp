@@ -38,6 +38,8 @@ struct ConnectionEvents {
         bind(zwp_linux_dmabuf_v1_interface, LinuxDmabuf::kMaxVersion, c->dmabuf_global_);
         if (!c->colours_)
             c->colours_ = ColourManager::bind(registry, name, interface);
+        if (!c->explicit_sync_)
+            c->explicit_sync_ = ExplicitSync::bind(registry, name, interface);
     }
     static void global_remove(void *, wl_registry *, std::uint32_t) {}
 
@@ -94,6 +96,8 @@ Result<std::unique_ptr<WaylandConnection>> WaylandConnection::connect(wl_display
             wl_proxy_set_queue(static_cast<wl_proxy *>(global), nullptr);
     if (c->colours_)
         c->colours_->use_default_queue();
+    if (c->explicit_sync_)
+        c->explicit_sync_->use_default_queue();
     if (c->linux_dmabuf_)
         c->linux_dmabuf_->use_default_queue();
     return c;

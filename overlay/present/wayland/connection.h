@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include "explicit_sync.h"
 #include "portclient/base/result.h"
 #include "surface_colour.h"
 
@@ -58,6 +59,7 @@ public:
     [[nodiscard]] ColourManager *colours() const { return colours_.get(); } ///< may be null
     /// What of YUV the compositor can be told.
     [[nodiscard]] YuvColourSet told_colours() const { return colours_ ? colours_->takes() : 0; }
+    [[nodiscard]] ExplicitSync *explicit_sync() const { return explicit_sync_.get(); } ///< may be null
     [[nodiscard]] LinuxDmabuf *linux_dmabuf() const { return linux_dmabuf_.get(); } ///< may be null
 
     /// How frames get to this compositor.
@@ -81,6 +83,7 @@ private:
     wp_content_type_manager_v1 *content_types_ = nullptr;
     wp_single_pixel_buffer_manager_v1 *single_pixels_ = nullptr;
     std::unique_ptr<ColourManager> colours_;
+    std::unique_ptr<ExplicitSync> explicit_sync_;
     zwp_linux_dmabuf_v1 *dmabuf_global_ = nullptr; ///< until linux_dmabuf_ has it
     std::unique_ptr<LinuxDmabuf> linux_dmabuf_;
     std::unique_ptr<Transport> transport_;

@@ -178,6 +178,16 @@ Result<std::string> Transport::find_render_node() const
     return device->render_node;
 }
 
+Result<std::unique_ptr<TimelineDevice>> Transport::open_timelines() const
+{
+    if (!connection_.linux_dmabuf())
+        return Error{"the compositor takes no dmabufs"};
+    auto path = find_render_node();
+    if (!path)
+        return path.error();
+    return open_timeline_device(*path);
+}
+
 Transport::Hardware Transport::hardware(wire::Codec codec)
 {
     const auto none = [](const std::string &why) { return Hardware{ipc::HardwareUse::kNever, -1, {}, why}; };

@@ -6,6 +6,7 @@
 #include "dmabuf/device.h"
 #include "dmabuf/format_set.h"
 #include "portclient/base/result.h"
+#include "timeline.h"
 
 #include <cstdint>
 #include <functional>
@@ -70,6 +71,9 @@ public:
 
     /// A decoder that used a GPU for this codec has ended: none is given one any more.
     void refuse_hardware(wire::Codec codec, const std::string &why) { failed_hardware_[codec] = why; }
+
+    /// What makes timelines for this compositor: the device that it names.
+    [[nodiscard]] Result<std::unique_ptr<TimelineDevice>> open_timelines() const;
 
     /// Whether an image of this kind may be tried.
     [[nodiscard]] bool takes_dmabuf(std::uint32_t fourcc, std::uint64_t modifier) const;

@@ -12,8 +12,8 @@ namespace spice_overlay {
 struct VideoBufferEvents {
     static void release(VideoBuffer *b)
     {
-        if (auto call = b->on_release)
-            call();
+        if (!b->release_ || !b->release_->awaited())
+            b->released();
     }
 };
 
@@ -80,6 +80,19 @@ void VideoBuffer::use(wl_buffer *buffer)
     listen_to_single_event<VideoBufferEvents::release>(buffer_, this);
     frame_.fd.reset();
     frame_.image.reset();
+}
+
+void VideoBuffer::released()
+{
+    if (auto call = on_release)
+        call();
+}
+
+ExplicitSync::Release *VideoBuffer::release_timeline()
+{
+    if (is_dmabuf_ && !release_ && connection_.explicit_sync())
+        release_ = connection_.explicit_sync()->release([this] { released(); });
+    return release_.get();
 }
 
 std::string VideoBuffer::transport() const

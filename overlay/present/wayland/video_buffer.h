@@ -28,6 +28,8 @@ public:
     [[nodiscard]] wl_buffer *get() const { return buffer_; }        ///< when ready()
     [[nodiscard]] std::string transport() const;                    ///< "linux-dmabuf/NV12"; when ready()
     [[nodiscard]] bool is_dmabuf() const { return is_dmabuf_; }     ///< when ready()
+    /// Where the compositor tells of its release on a timeline; null: by message. When ready().
+    [[nodiscard]] ExplicitSync::Release *release_timeline();
     [[nodiscard]] int width() const { return width_; }              ///< buffer pixels
     [[nodiscard]] int height() const { return height_; }
     [[nodiscard]] std::uint32_t fourcc() const { return fourcc_; }
@@ -41,12 +43,14 @@ private:
     Status share();
     void answered(wl_buffer *buffer, const std::function<void(bool)> &on_settled);
     void use(wl_buffer *buffer);
+    void released();
 
     WaylandConnection &connection_;
     FrameBuffer frame_; ///< until ready()
     std::unique_ptr<DmabufImport> import_;
     wl_buffer *buffer_ = nullptr;
     bool is_dmabuf_ = false;
+    std::unique_ptr<ExplicitSync::Release> release_;
     int width_ = 0;
     int height_ = 0;
     std::uint32_t fourcc_ = 0;

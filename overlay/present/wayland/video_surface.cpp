@@ -96,6 +96,8 @@ VideoSurface::VideoSurface(WaylandConnection &connection, wl_surface *desktop, s
     }
     if (connection.colours())
         colour_ = connection.colours()->surface(surface_);
+    if (connection.explicit_sync())
+        sync_ = connection.explicit_sync()->surface(surface_);
     wl_subsurface_set_desync(subsurface_);
 }
 
@@ -107,6 +109,7 @@ VideoSurface::~VideoSurface()
     for (const VideoFramePtr &f : active_)
         f->buffer->on_release = nullptr;
     colour_.reset();
+    sync_.reset();
     if (content_type_)
         wp_content_type_v1_destroy(content_type_);
     wp_viewport_destroy(viewport_);
@@ -176,6 +179,12 @@ void VideoSurface::attach_buffer(const VideoFramePtr &frame)
     wl_surface_attach(surface_, frame->buffer->get(), 0, 0);
     if (colour_)
         colour_->tell(frame->decoded.colour);
+    if (sync_) {
+        if (ExplicitSync::Release *release = frame->buffer->release_timeline())
+            sync_->attach(*release);
+        else
+            sync_->attach_implicit();
+    }
     wl_surface_damage_buffer(surface_, 0, 0, INT32_MAX, INT32_MAX);
     if (std::find(active_.begin(), active_.end(), frame) == active_.end())
         active_.push_back(frame);

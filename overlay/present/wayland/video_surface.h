@@ -84,6 +84,7 @@ private:
     wp_viewport *viewport_ = nullptr;
     wp_content_type_v1 *content_type_ = nullptr;     ///< where the compositor has them
     std::unique_ptr<ColourManager::Surface> colour_; ///< where the compositor can be told
+    std::unique_ptr<ExplicitSync::Surface> sync_; ///< where the compositor has it
     wl_callback *frame_callback_ = nullptr;
     VideoFramePtr current_;             ///< on the surface (or would be, while hidden)
     VideoFramePtr queued_;              ///< waits for the compositor
