@@ -95,8 +95,8 @@ Result<FrameMemory> allocate_frame(Allocator allocator, int device, const char *
 {
     FrameMemory memory;
     if (allocator == Allocator::kDmaHeap || allocator == Allocator::kDisplay) {
-        auto dmabuf = allocator == Allocator::kDmaHeap ? make_from_heap(device, size)
-                                                       : make_dumb_buffer(device, size, stride);
+        auto dmabuf =
+            allocator == Allocator::kDmaHeap ? make_from_heap(device, size) : make_dumb_buffer(device, size, stride);
         if (!dmabuf)
             return dmabuf.error();
         memory.dmabuf = std::move(*dmabuf);

@@ -99,7 +99,7 @@ std::vector<StreamFacts> Redirection::streams() const
     const std::vector<Rung> rungs = ladder(connection_);
     for (const auto &[id, stream] : streams_) {
         const wire::StreamOpen &open = stream->description();
-        StreamFacts facts{id, open.codec, open.coded_width, open.coded_height, stream->frames(), screen_.placement(id), {}, {}, {}, {}, {}};
+        StreamFacts facts{id, open.codec, open.coded_width, open.coded_height, stream->frames(), screen_.placement(id)};
         if (const VideoFramePtr frame = screen_.newest(id)) {
             facts.transport = frame->buffer->transport();
             facts.memory = stream->memory_of(*frame->buffer);
