@@ -13,7 +13,7 @@ from stage import Failure
 
 HERE = pathlib.Path(__file__).resolve().parent
 FOLDER = "/run/chain"  # in the guest, seen from its own root and from /host
-SECONDS = 300  # for anything to begin, in an emulated guest on a busy computer
+SECONDS = 600  # for anything to begin, in an emulated guest on a busy computer
 
 
 @contextlib.contextmanager
@@ -62,11 +62,11 @@ class _Weston:
 
 
 class DisplayWeston(_Weston):
-    """On the machine's display, which is looked at from outside. The machine has a virtio GPU, as large as `size`."""
+    """On the machine's display, a virtio GPU as large as `size`, which is looked at from outside."""
 
     def __init__(self, machine, tree, size, *options):
         mode = f"[output]\nname=Virtual-1\nmode={size[0]}x{size[1]}\n"
-        super().__init__(machine, tree, ["--backend=drm", "--continue-without-input", *options], mode, devices=True)
+        super().__init__(machine, tree, ["--backend=drm", "--continue-without-input", "--debug", *options], mode, devices=True)
 
     def shoot(self):
         requested = time.monotonic()
