@@ -334,7 +334,7 @@ DesktopSync::Released DesktopSync::advance(std::int64_t now)
     if (!shadow_.empty())
         for (auto &[id, stream] : streams_)
             stream.paired = stream.applied && fits(id, *stream.applied, 0);
-    allowance_ = work_ >= 0 ? kMostWork : std::max(allowance_ / 2, kLeastWork);
+    allowance_ = work_ >= 0 ? std::min(allowance_ * 2, kMostWork) : std::max(allowance_ / 4, kLeastWork);
     released.damage = std::exchange(damage_, {});
     return released;
 }

@@ -64,9 +64,10 @@ public:
     [[nodiscard]] const VideoGeometry *applied(std::uint32_t stream) const;
 
 private:
-    /// Steps of the search that one advance() may take, each some ns: a large desktop with much kept back stays well below the first number. A
-    /// guest that makes every search as long as it can gets half as many each time, down to the second: the person has other things to wait for.
-    static constexpr std::int64_t kMostWork = 8'000'000;
+    /// Steps of the search that one advance() may take, each about a nanosecond: many large pieces that are kept back for long stay below the
+    /// first number. A guest that makes every search as long as it can gets a quarter each time, down to the second, and twice as many after
+    /// each that was short: the person has other things to wait for.
+    static constexpr std::int64_t kMostWork = 64'000'000;
     static constexpr std::int64_t kLeastWork = 250'000;
 
     struct Waiting {
