@@ -115,6 +115,8 @@ FramePool::Slot *FramePool::acquire(const ImageLayout &layout)
     if (!chosen)
         return nullptr;
     chosen->in_codec = true;
+    const auto in_codec = std::count_if(slots_.begin(), slots_.end(), [](const Slot &slot) { return slot.in_codec; });
+    codec_peak_ = std::max(codec_peak_, static_cast<std::size_t>(in_codec));
     lock.unlock(); // the slot is the caller's: others need not wait with it
     if (still_read)
         static_cast<void>(wait_until_unread(chosen->dmabuf.get(), kDevicePatience));
@@ -229,10 +231,16 @@ FramePool::Slot *FramePool::find(const void *address)
     return found == slots_.end() ? nullptr : &*found;
 }
 
-bool FramePool::viewer_has_enough()
+bool FramePool::viewer_has_enough(std::size_t units_waiting)
 {
     std::lock_guard lock(mutex_);
-    return held_ >= (surfaces_ ? kSurfacesHeld : ipc::max_held(frame_bytes_));
+    if (surfaces_)
+        return held_ >= kSurfacesHeld;
+    // Pictures on show may be the codec's as well, and count once.
+    const auto live = static_cast<std::size_t>(
+        std::count_if(slots_.begin(), slots_.end(), [](const Slot &slot) { return slot.in_codec || slot.in_viewer; }));
+    return held_ >= ipc::max_held(frame_bytes_)
+           || (units_waiting <= kUnitsWaiting && held_ >= ipc::kLeastHeld && live >= codec_peak_ + kBeyondCodec);
 }
 
 } // namespace spice_overlay

@@ -32,6 +32,8 @@ public:
         std::uint64_t surface = 0;
         bool operator==(const SurfaceKey &) const = default;
     };
+    /// Frames beyond what the codec itself needs at once (its threads and reference frames): on show, at the compositor, and the next.
+    static constexpr std::size_t kBeyondCodec = 3;
     /// The least that a device's decoder is to have beyond what it needs itself, and what the viewer gets of it.
     static constexpr std::size_t kSurfacesHeld = 8;
 
@@ -95,8 +97,11 @@ public:
     /// The slot whose address this is, or null.
     [[nodiscard]] Slot *find(const void *address);
 
-    /// The viewer has as many frames as it is to have: decode no further ahead.
-    [[nodiscard]] bool viewer_has_enough();
+    /// Access units that may wait instead of frames. With more the sender's credit (16) would end before a long delay is filled.
+    static constexpr std::size_t kUnitsWaiting = 12;
+
+    /// The viewer has as many frames as it is to have: decode no further ahead of the units that wait.
+    [[nodiscard]] bool viewer_has_enough(std::size_t units_waiting = 0);
 
 private:
     [[nodiscard]] bool fill(Slot &slot, const ImageLayout &layout, std::size_t size);
@@ -106,6 +111,7 @@ private:
     std::mutex mutex_;
     std::array<Slot, ipc::kMaxSlots> slots_;
     std::size_t held_ = 0;
+    std::size_t codec_peak_ = 0;  ///< slots that the codec has had at once
     std::size_t frame_bytes_ = 1; ///< of the newest layout
     bool surfaces_ = false;       ///< the newest frame is a surface
     Allocator allocator_ = Allocator::kNone;

@@ -52,13 +52,13 @@ int Service::run()
         return send_failed(*failure);
     send_ready();
     while (!hung_up_) {
-        const bool idle = units_.empty() || pool_.viewer_has_enough();
+        const bool idle = units_.empty() || pool_.viewer_has_enough(units_.size());
         if (idle)
             send_consumed();
         if (!receive(idle))
             return 0;
         drop_stale_units();
-        if (units_.empty() || pool_.viewer_has_enough())
+        if (units_.empty() || pool_.viewer_has_enough(units_.size()))
             continue;
         if (auto failure = decode_next())
             return send_failed(*failure);

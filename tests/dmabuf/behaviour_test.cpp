@@ -4,6 +4,7 @@
 
 #include "dmabuf/decoder/call_filter.h"
 #include "dmabuf/decoder/capabilities.h"
+#include "dmabuf/decoder/frame_pool.h"
 #include "dmabuf/decoder/sandbox.h"
 #include "dmabuf/formats.h"
 
@@ -85,6 +86,68 @@ TEST(Slots, decoder_waits_for_a_viewer_that_keeps_its_pictures)
         driver.release_all();
         ASSERT_TRUE(driver.wait([&] { return driver.pictures.size() > before; }))
             << "stuck after " << before << ' ' << driver.why;
+    }
+}
+
+TEST(Slots, frames_in_flight_are_as_many_as_threads_and_references_and_three)
+{
+    NEED_FFMPEG();
+    struct {
+        const char *name;
+        wire::Codec codec;
+        const char *encoder;
+        const char *options;
+        unsigned references; ///< pictures that the stream keeps, those that wait for their turn included
+        bool frame_threads;
+    } const cases[] = {
+        {"H.264", wire::Codec::kH264, "libx264", "-refs 3 -bf 2 -x264-params b-pyramid=none", 4, true},
+        {"H.264 without B", wire::Codec::kH264, "libx264", "-refs 1 -bf 0", 1, true},
+        {"HEVC", wire::Codec::kHevc, "libx265", "-bf 2 -x265-params log-level=error:ref=3:b-pyramid=0", 5, true},
+        {"VP8", wire::Codec::kVp8, "libvpx", "-deadline realtime -cpu-used 8 -auto-alt-ref 0", 3, false},
+        {"VP9", wire::Codec::kVp9, "libvpx-vp9", "-deadline realtime -cpu-used 8 -lag-in-frames 0", 8, true},
+        {"MPEG-2", wire::Codec::kMpeg2, "mpeg2video", "-bf 2", 2, false},
+        {"MJPEG", wire::Codec::kMjpeg, "mjpeg", "-strict unofficial", 0, false},
+    };
+    for (const auto &c : cases) {
+        if (!can_encode(c.encoder))
+            continue;
+        const Clip clip = make_clip("testsrc2=s=320x180:r=30",
+                                    std::string("-pix_fmt yuv420p -g 30 -c:v ") + c.encoder + " " + c.options, 90);
+        for (const unsigned threads : {1u, 2u, 4u}) {
+            if (threads > 1 && !c.frame_threads)
+                continue;
+            DecoderProcess::Config config = Driver::config(kProgram, c.codec, 320, 180);
+            config.threads = threads;
+            config.stream.frame_rate_num = 5000; // so many pixels in a second that all threads are wanted
+            config.fourccs = {kFourccYu12, kFourccXrgb8888};
+            Driver driver(config);
+            ASSERT_TRUE(driver.decoder) << driver.start_error;
+            driver.hold = true;
+            driver.keep_pixels = false;
+            driver.window = FramePool::kUnitsWaiting - 1; // and the place where to drain
+            // A viewer that is slow: it gives frames back when no more come for a while.
+            const auto give_back = [&](std::size_t before) {
+                const auto moved = [&] { return driver.pictures.size() + driver.units_consumed > before; };
+                if (driver.wait(moved, std::chrono::milliseconds(20)))
+                    return true;
+                for (; driver.held.size() > 1; driver.held.erase(driver.held.begin()))
+                    driver.decoder->release(driver.held.front());
+                return driver.wait(moved);
+            };
+            const auto progress = [&] { return driver.pictures.size() + driver.units_consumed; };
+            for (const auto &unit : clip.units) {
+                while (driver.units_sent - driver.units_consumed >= driver.window)
+                    ASSERT_TRUE(give_back(progress())) << c.name << ": stuck; " << driver.why;
+                ASSERT_TRUE(driver.feed(unit)) << driver.why;
+            }
+            driver.decoder->drain();
+            while (driver.pictures.size() < clip.units.size())
+                ASSERT_TRUE(give_back(progress())) << c.name << ": stuck; " << driver.why;
+            // Where nothing is reordered FFmpeg's frame threads keep the picture that they have given out until the next unit.
+            const unsigned given_out = threads > 1 && c.references == 1 ? 1 : 0;
+            EXPECT_LE(driver.slots.size(), threads + c.references + given_out + 3)
+                << c.name << " by " << threads << " threads";
+        }
     }
 }
 
