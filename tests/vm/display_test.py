@@ -47,6 +47,12 @@ now = weston = None
 emulated_and_brief = False
 
 
+def timelines_of_the_driver_are_what_explicit_synchronisation_takes_them_for():
+    said = now.run(now.stage.build / "tests/present/timeline-test", seconds=120, root="/host")
+    print(said, flush=True)
+    check(re.search(r"\[  PASSED  \] \d+ tests", said) and "SKIPPED" not in said, said)
+
+
 def frames_that_the_compositor_refuses_go_by_shared_memory_by_themselves():
     """It offers to import dmabufs, and then imports none that the display has not made."""
     with chain.running(now) as keep:
@@ -138,7 +144,7 @@ def set_up(stage, options):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--all", action="store_true", help="in an emulated machine, too")
-    staged.main("Display", cases.named(sys.modules["__main__"], "frames_"), set_up, parser=parser)
+    staged.main("Display", cases.named(sys.modules["__main__"], "timelines_", "frames_"), set_up, parser=parser)
 
 
 if __name__ == "__main__":
