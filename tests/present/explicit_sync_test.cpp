@@ -84,9 +84,10 @@ protected:
     }
     ~ExplicitSyncTest() override
     {
-        if (compositor)
-            for (const auto &surface : compositor->surfaces->list)
-                EXPECT_EQ(surface->errors, std::vector<std::string>());
+        if (!compositor)
+            return;
+        for (const auto &surface : compositor->surfaces->list)
+            EXPECT_EQ(surface->errors, std::vector<std::string>());
     }
 
     /// Commits it in place of what is shown.
