@@ -151,7 +151,6 @@ private:
 
     static void on_channel_new(SpiceSession *, SpiceChannel *channel, gpointer self)
     {
-        auto *end = static_cast<ClientEnd *>(self);
         if (SPICE_IS_PORT_CHANNEL(channel))
             g_signal_connect(channel, "notify::port-name", G_CALLBACK(on_port_name), self);
         if (!SPICE_IS_MAIN_CHANNEL(channel))

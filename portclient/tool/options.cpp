@@ -98,10 +98,10 @@ Result<std::optional<Options>> parse_options(int argc, char **argv)
     line.value("name", options.name);
     auto time = [&line](const char *option, auto &to) {
         line.value(option, [&to](const std::string &text) -> Status {
-            auto time = parse_time(text);
-            if (!time)
+            const auto given = parse_time(text);
+            if (!given)
                 return Error{text + " is not a time: write 500ms, 90s, 10m or 8h"};
-            to = *time;
+            to = *given;
             return Success{};
         });
     };
@@ -109,10 +109,10 @@ Result<std::optional<Options>> parse_options(int argc, char **argv)
     time("timeout", options.timeout);
     auto number = [&line](const char *option, std::uint32_t &to, std::uint32_t least, std::uint32_t most) {
         line.value(option, [&to, least, most](const std::string &text) -> Status {
-            auto number = whole_number<std::uint32_t>(text);
-            if (!number || *number < least || *number > most)
+            const auto given = whole_number<std::uint32_t>(text);
+            if (!given || *given < least || *given > most)
                 return Error{"it takes " + std::to_string(least) + " to " + std::to_string(most)};
-            to = *number;
+            to = *given;
             return Success{};
         });
     };

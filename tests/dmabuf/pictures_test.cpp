@@ -230,14 +230,14 @@ TEST(Colour, bitstream_outranks_stream_open_and_both_names_of_bt601_are_direct)
 TEST(Colour, pictures_that_the_compositor_can_be_told_of_are_direct_and_say_what_they_are)
 {
     NEED_ENCODER("libx264");
-    struct Case {
+    struct Told {
         const char *options;
         YuvColourSet told;
         std::uint32_t fourcc;
         YuvColour colour;
     };
     const YuvColourSet all = set_of(YuvColour::kBt601) | set_of(YuvColour::kBt709) | set_of(YuvColour::kBt709Full);
-    const Case cases[] = {
+    const Told cases[] = {
         {"-colorspace bt709", all, kFourccYu12, YuvColour::kBt709},
         {"-colorspace bt709 -color_range pc", all, kFourccYu12, YuvColour::kBt709Full},
         {"-colorspace smpte170m", all, kFourccYu12, YuvColour::kBt601},
@@ -247,7 +247,7 @@ TEST(Colour, pictures_that_the_compositor_can_be_told_of_are_direct_and_say_what
         {"-colorspace bt2020nc", all, kFourccXrgb8888, YuvColour::kUnsaid},
         {"-colorspace smpte170m -color_range pc", all, kFourccXrgb8888, YuvColour::kUnsaid},
     };
-    for (const Case &c : cases) {
+    for (const Told &c : cases) {
         const Clip clip = make_clip("color=gray:s=320x180:r=30,format=yuv420p",
                                     std::string("-c:v libx264 ") + c.options, 3);
         DecoderProcess::Config config = Driver::config(kProgram, wire::Codec::kH264, 320, 180);

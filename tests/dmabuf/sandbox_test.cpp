@@ -28,7 +28,10 @@ struct Outcome {
 std::string output_of(const std::string &command)
 {
     std::string text;
-    const std::unique_ptr<FILE, decltype(&::pclose)> pipe(::popen(command.c_str(), "r"), &::pclose);
+    struct Close {
+        void operator()(FILE *pipe) const { ::pclose(pipe); }
+    };
+    const std::unique_ptr<FILE, Close> pipe(::popen(command.c_str(), "r"));
     std::array<char, 4096> bytes;
     while (pipe && std::fgets(bytes.data(), bytes.size(), pipe.get()))
         text += bytes.data();
