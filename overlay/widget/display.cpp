@@ -25,6 +25,8 @@ namespace {
 
 /// How long after the desktop's first picture the port channels may take to tell their names.
 constexpr std::int64_t kPortPatience = 3'000'000'000;
+/// ns that GTK may take to paint the window when something is to change with it.
+constexpr std::int64_t kStall = 1'000'000'000;
 
 const char *port_name_of(const SpiceOverlayDisplayOptions &options)
 {
@@ -60,6 +62,7 @@ private:
     void commit_with_window();
     void layout();
     void after_paint();
+    void stalled();
     [[nodiscard]] bool find_space();
     [[nodiscard]] Fit in_widget(Fit fit) const;
     void set_background();
@@ -76,6 +79,7 @@ private:
     Statistics statistics_;
     std::unique_ptr<WaylandConnection> connection_;
     MainTimer update_timer_;
+    MainTimer stall_timer_; ///< set while something waits for the window
     Screen screen_;
     GuestDesktop desktop_;
     InputForwarder input_;
@@ -119,7 +123,7 @@ DisplayCore::DisplayCore(SpiceOverlayDisplay *widget, SpiceSession *session, con
       session_(session),
       resize_guest_(options.resize_guest),
       connection_(std::move(connection)),
-      update_timer_([this] { update(); }),
+      update_timer_([this] { update(); }), stall_timer_([this] { stalled(); }),
       screen_(statistics_),
       desktop_(
           session, GTK_WIDGET(widget), screen_, [this] { screen_changed(); },
@@ -276,6 +280,7 @@ void DisplayCore::set_background()
 void DisplayCore::commit_with_window()
 {
     layout_pending_ = true;
+    stall_timer_.set(monotonic_now() + kStall);
     gtk_widget_queue_allocate(GTK_WIDGET(widget_));
     gtk_widget_queue_draw(GTK_WIDGET(widget_));
 }
@@ -306,10 +311,21 @@ void DisplayCore::after_paint()
     if (!layout_pending_ || !parent_)
         return;
     layout_pending_ = false;
+    stall_timer_.set(-1);
     wl_surface_commit(parent_); // GTK does not commit when nothing of its own has changed
     screen_.end_layout();
     connection_->flush();
     screen_changed();
+}
+
+/// A compositor may ask a window that is wholly covered for no more frames (Weston 14), and GTK paints none then: what is to change could
+/// never come. So it comes without what GTK has to paint, which follows as soon as the window is seen.
+void DisplayCore::stalled()
+{
+    if (!layout_pending_ || !parent_)
+        return;
+    layout();
+    after_paint();
 }
 
 void DisplayCore::update()
