@@ -28,8 +28,9 @@ std::vector<std::string> child_environment()
         if (const char *value = std::getenv(name))
             environment.push_back(std::string(name) + "=" + value);
     }
+    // Which drivers there are, and which of them: libva's, and those of Vulkan's loader.
     for (char **entry = environ; *entry; ++entry)
-        if (std::string_view(*entry).starts_with("LIBVA_"))
+        if (const std::string_view text = *entry; text.starts_with("LIBVA_") || text.starts_with("VK_"))
             environment.emplace_back(*entry);
     return environment;
 }

@@ -100,6 +100,30 @@ unsigned frame_threads(const ipc::Open &open)
         std::clamp(std::ceil(pixels / kPixelsPerThread), 1.0, static_cast<double>(open.threads)));
 }
 
+/// What is known of surfaces beside what FFmpeg knows, in their user_opaque. FFmpeg's Vulkan keeps something of its own there, which is
+/// given back to it before it frees that.
+struct Attached {
+    std::uint64_t generation = 0;
+    std::shared_ptr<void> kept;
+    void *opaque = nullptr;
+    void (*free)(AVHWFramesContext *) = nullptr;
+};
+
+void detach(AVHWFramesContext *frames)
+{
+    const std::unique_ptr<Attached> attached(static_cast<Attached *>(frames->user_opaque));
+    frames->user_opaque = attached->opaque;
+    frames->free = attached->free;
+    if (frames->free)
+        frames->free(frames);
+}
+
+void attach(AVHWFramesContext &frames, std::uint64_t generation, std::shared_ptr<void> kept)
+{
+    frames.user_opaque = new Attached{generation, std::move(kept), frames.user_opaque, frames.free};
+    frames.free = &detach;
+}
+
 } // namespace
 
 bool VideoCodec::has_decoder(const ipc::Open &open, const Hardware &hardware)
@@ -140,6 +164,7 @@ std::optional<Failure> VideoCodec::start(std::span<const std::uint8_t> extradata
     const unsigned at_once = hardware_ ? 1 : frame_threads(open_);
     if (hardware_) {
         context.get_format = &VideoCodec::get_format;
+        context.get_buffer2 = &VideoCodec::get_surface;
         context.hw_device_ctx = hardware_->device() ? av_buffer_ref(hardware_->device()) : nullptr;
         context.thread_count = 1;
     } else {
@@ -202,6 +227,16 @@ int VideoCodec::get_buffer(AVCodecContext *context, AVFrame *frame, int flags)
     return 0;
 }
 
+/// FFmpeg takes the lack of a surface for a fault of the stream's, and goes on without pictures.
+int VideoCodec::get_surface(AVCodecContext *context, AVFrame *frame, int flags)
+{
+    auto &self = *static_cast<VideoCodec *>(context->opaque);
+    const int error = avcodec_default_get_buffer2(context, frame, flags);
+    if (error < 0 && self.made_as_needed_ && self.refused_.empty())
+        self.refused_ = "the driver makes no surface for another picture: " + error_text(error);
+    return error;
+}
+
 /// FFmpeg asks by what to decode: at the beginning, when the size changes, and again, without the device's format, when that would
 /// not take the stream.
 AVPixelFormat VideoCodec::get_format(AVCodecContext *context, const AVPixelFormat *formats)
@@ -235,10 +270,15 @@ Status VideoCodec::make_surfaces(AVCodecContext &context)
         return Error{"the driver does not decode this kind of stream: " + error_text(error)};
     auto *parameters = reinterpret_cast<AVHWFramesContext *>(frames->data);
     // That there is a size at all is for FFmpeg to say: newer ones need none.
-    if (parameters->initial_pool_size > 0)
+    made_as_needed_ = parameters->initial_pool_size == 0;
+    if (!made_as_needed_)
         parameters->initial_pool_size += static_cast<int>(FramePool::kSurfacesHeld) + 1;
-    make_exportable(frames);
-    parameters->user_opaque = reinterpret_cast<void *>(static_cast<std::uintptr_t>(++generation_));
+    auto kept = hardware_->prepare(frames, accepted_);
+    if (!kept) {
+        av_buffer_unref(&frames);
+        return kept.error();
+    }
+    attach(*parameters, ++generation_, std::move(*kept));
     error = av_hwframe_ctx_init(frames);
     if (error < 0) {
         av_buffer_unref(&frames);
@@ -253,7 +293,7 @@ std::uint64_t VideoCodec::generation_of(const AVFrame &frame)
     if (!frame.hw_frames_ctx)
         return 0;
     const auto *frames = reinterpret_cast<const AVHWFramesContext *>(frame.hw_frames_ctx->data);
-    return reinterpret_cast<std::uintptr_t>(frames->user_opaque);
+    return frames->free == &detach ? static_cast<const Attached *>(frames->user_opaque)->generation : 0;
 }
 
 bool VideoCodec::keeps_more_than_the_picture(const AVFrame &frame) const

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "colour.h"
+#include "dmabuf/format_set.h"
 #include "frame_pool.h"
 
 extern "C" {
@@ -30,9 +31,10 @@ class Hardware;
 /// surfaces. One thread outside; FFmpeg's own inside.
 class VideoCodec {
 public:
-    /// `hardware`, if any, outlives it and its frames.
-    VideoCodec(const ipc::Open &open, FramePool &pool, const Hardware *hardware = nullptr)
-        : open_(open), pool_(pool), hardware_(hardware), rule_(open)
+    /// `hardware`, if any, outlives it and its frames; `accepted`, too, are the formats of surfaces that the compositor takes.
+    VideoCodec(const ipc::Open &open, FramePool &pool, const Hardware *hardware = nullptr,
+               std::span<const FormatSet::Entry> accepted = {})
+        : open_(open), pool_(pool), hardware_(hardware), accepted_(accepted), rule_(open)
     {
     }
 
@@ -76,6 +78,7 @@ private:
     };
 
     static int get_buffer(AVCodecContext *context, AVFrame *frame, int flags);
+    static int get_surface(AVCodecContext *context, AVFrame *frame, int flags);
     static AVPixelFormat get_format(AVCodecContext *context, const AVPixelFormat *formats);
     [[nodiscard]] Status make_surfaces(AVCodecContext &context);
     int receive(const std::function<void(AVFrame &)> &sink);
@@ -84,6 +87,7 @@ private:
     const ipc::Open open_;
     FramePool &pool_;
     const Hardware *const hardware_;
+    const std::span<const FormatSet::Entry> accepted_;
     const DirectRule rule_;
     std::unique_ptr<AVPacket, FreePacket> packet_;
     std::unique_ptr<AVFrame, FreeFrame> frame_;
@@ -97,6 +101,7 @@ private:
     std::atomic<bool> too_large_ = false; ///< set by FFmpeg's threads
     std::atomic<bool> starved_ = false;
     std::uint64_t generation_ = 0;
+    bool made_as_needed_ = false; ///< surfaces; else all at once
     std::string refused_; ///< why the device does not decode the stream
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include "dmabuf/format_set.h"
 #include "dmabuf/image.h"
 
 extern "C" {
@@ -29,6 +30,16 @@ public:
     /// The format of its frames.
     [[nodiscard]] virtual AVPixelFormat format() const = 0;
 
+    /// Completes what FFmpeg wants of surfaces before they are made, so that their memory can be handed out in a layout that is among
+    /// `accepted`. What it returns is to live as long as `frames`.
+    [[nodiscard]] virtual Result<std::shared_ptr<void>> prepare(AVBufferRef *frames,
+                                                                std::span<const FormatSet::Entry> accepted) const
+    {
+        static_cast<void>(frames);
+        static_cast<void>(accepted);
+        return std::shared_ptr<void>();
+    }
+
     /// Names the memory of a frame among all of one generation (VideoCodec::generation).
     [[nodiscard]] virtual std::uint64_t surface(const AVFrame &frame) const = 0;
     /// Waits until the picture is there, and gives out its memory where `memory` is not null: once for each surface.
@@ -50,8 +61,6 @@ struct HardwareDriver {
 [[nodiscard]] Result<std::unique_ptr<Hardware>> open_drm_prime_by_device(int render_node, bool wary,
                                                                          Image::Backing backing);
 [[nodiscard]] Result<std::unique_ptr<Hardware>> open_vulkan(int render_node, bool wary, Image::Backing backing);
-/// Lets the surfaces of a Vulkan device be exported; before they are made. Others are left as they are.
-void make_exportable(AVBufferRef *frames);
 
 /// Whether a decoder with this configuration gives out frames of the format, by `method` (AV_CODEC_HW_CONFIG_METHOD_*), and, where
 /// that is with a device, by one of this type.

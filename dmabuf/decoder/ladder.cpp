@@ -81,7 +81,7 @@ void Ladder::open_device(std::span<const std::uint8_t> extradata)
 
 void Ladder::start_hardware(std::span<const std::uint8_t> extradata)
 {
-    hardware_.emplace(open_, pool_, device_.get());
+    hardware_.emplace(open_, pool_, device_.get(), accepted_);
     if (auto failure = hardware_->start(extradata)) {
         hardware_.reset();
         refusals_ = device_->name() + ": " + failure->why;

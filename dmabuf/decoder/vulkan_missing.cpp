@@ -9,6 +9,4 @@ Result<std::unique_ptr<Hardware>> open_vulkan(int, bool, Image::Backing)
     return Error{"this build has none (it takes FFmpeg 6.1 and Vulkan's headers)"};
 }
 
-void make_exportable(AVBufferRef *) {}
-
 } // namespace spice_overlay
