@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "bitstream.h"
 
+#include "interleave.h"
+
 #include <va/va_dec_vp8.h>
 #include <va/va_dec_vp9.h>
 
@@ -97,33 +99,14 @@ std::optional<std::uint8_t> shows_hidden(std::span<const std::uint8_t> frame)
     return std::nullopt;
 }
 
-template <typename Sample>
-void interleave(const AVFrame &frame, const Surface &surface, unsigned shift)
-{
-    for (int y = 0; y < frame.height; ++y) {
-        auto *to = reinterpret_cast<Sample *>(surface.plane(0) + static_cast<std::size_t>(y) * surface.pitch);
-        const auto *from = reinterpret_cast<const Sample *>(frame.data[0] + y * frame.linesize[0]);
-        std::transform(from, from + frame.width, to, [&](Sample s) { return static_cast<Sample>(s << shift); });
-    }
-    for (int y = 0; y < (frame.height + 1) / 2; ++y) {
-        auto *to = reinterpret_cast<Sample *>(surface.plane(1) + static_cast<std::size_t>(y) * surface.pitch);
-        const auto *u = reinterpret_cast<const Sample *>(frame.data[1] + y * frame.linesize[1]);
-        const auto *v = reinterpret_cast<const Sample *>(frame.data[2] + y * frame.linesize[2]);
-        for (int x = 0; x < (frame.width + 1) / 2; ++x) {
-            to[2 * x] = static_cast<Sample>(u[x] << shift);
-            to[2 * x + 1] = static_cast<Sample>(v[x] << shift);
-        }
-    }
-}
-
 bool store(const AVFrame &frame, const Surface &surface)
 {
     if (frame.width > static_cast<int>(surface.width) || frame.height > static_cast<int>(surface.height))
         return false;
     if (frame.format == AV_PIX_FMT_YUV420P && surface.fourcc == VA_FOURCC_NV12)
-        interleave<std::uint8_t>(frame, surface, 0);
+        interleave<std::uint8_t>(frame, surface.plane(0), surface.plane(1), surface.pitch, 0);
     else if (frame.format == AV_PIX_FMT_YUV420P10 && surface.fourcc == VA_FOURCC_P010)
-        interleave<std::uint16_t>(frame, surface, 6);
+        interleave<std::uint16_t>(frame, surface.plane(0), surface.plane(1), surface.pitch, 6);
     else
         return false;
     return true;

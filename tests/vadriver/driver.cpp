@@ -36,7 +36,7 @@ struct Buffer {
 };
 
 struct Driver {
-    Fault fault = Fault::from_environment();
+    Fault fault = Fault::from_environment("LIBVA_TEST_FAULT", kFaults);
     Layers layers = layers_from_environment();
     bool processes = processes_from_environment();
     Processor processor;

@@ -5,10 +5,9 @@
 #include <fcntl.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <sstream>
+#include <string>
 
 namespace spice_overlay {
 
@@ -22,24 +21,6 @@ std::uint32_t aligned(std::uint32_t value, std::uint32_t to)
 }
 
 } // namespace
-
-Fault Fault::from_environment()
-{
-    Fault fault;
-    const char *value = std::getenv("LIBVA_TEST_FAULT");
-    std::istringstream list(value ? value : "");
-    for (std::string text; std::getline(list, text, ',');) {
-        const std::size_t colon = text.find(':');
-        const std::string name = text.substr(0, colon);
-        if (std::find(std::begin(kNames), std::end(kNames), name) == std::end(kNames)) {
-            std::fprintf(stderr, "spice_overlay_test: no fault '%s' is known\n", name.c_str());
-            std::abort();
-        }
-        fault.after_[name] =
-            colon == std::string::npos ? 0 : static_cast<unsigned>(std::strtoul(text.c_str() + colon + 1, nullptr, 10));
-    }
-    return fault;
-}
 
 Layers layers_from_environment()
 {

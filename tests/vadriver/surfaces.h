@@ -2,48 +2,30 @@
 #pragma once
 
 #include "dmabuf/allocator.h"
+#include "fault.h"
 
 #include <va/va.h>
 #include <va/va_drmcommon.h>
 
 #include <cstdint>
-#include <map>
 #include <optional>
-#include <string>
 
 namespace spice_overlay {
 
-/// What goes wrong on purpose, and when: the environment variable LIBVA_TEST_FAULT, "NAME" or "NAME:PICTURES" (once so many have been
-/// decoded), or several of these with commas between them.
-class Fault {
-public:
-    static constexpr const char *kNames[] = {
-        "export",             ///< surfaces are not exported
-        "modifier",           ///< they are exported with a tiled layout, which they do not have
-        "stride",             ///< ... with lines that end outside their memory
-        "memory",             ///< ... as memory that nothing is decoded into
-        "allocation",         ///< no surface can be made
-        "black",              ///< pictures come out black
-        "hang",               ///< waiting for a picture takes for ever
-        "lost",               ///< surfaces can no longer be decoded into
-        "crash",              ///< the process ends at a picture
-        "processing",         ///< pictures are not converted
-        "processing-black",   ///< they come out of it black
-        "processing-colours", ///< they come out of it with the matrix of BT.601 whatever they were in
-    };
-
-    [[nodiscard]] static Fault from_environment();
-    void picture_done() { ++pictures_; }
-    /// Whether it goes wrong now.
-    [[nodiscard]] bool is(const char *name) const
-    {
-        const auto found = after_.find(name);
-        return found != after_.end() && pictures_ >= found->second;
-    }
-
-private:
-    std::map<std::string, unsigned> after_;
-    unsigned pictures_ = 0;
+/// What goes wrong on purpose (Fault): the environment variable LIBVA_TEST_FAULT.
+constexpr const char *kFaults[] = {
+    "export",             ///< surfaces are not exported
+    "modifier",           ///< they are exported with a tiled layout, which they do not have
+    "stride",             ///< ... with lines that end outside their memory
+    "memory",             ///< ... as memory that nothing is decoded into
+    "allocation",         ///< no surface can be made
+    "black",              ///< pictures come out black
+    "hang",               ///< waiting for a picture takes for ever
+    "lost",               ///< surfaces can no longer be decoded into
+    "crash",              ///< the process ends at a picture
+    "processing",         ///< pictures are not converted
+    "processing-black",   ///< they come out of it black
+    "processing-colours", ///< they come out of it with the matrix of BT.601 whatever they were in
 };
 
 /// How planes are exported: LIBVA_TEST_LAYERS.

@@ -1,129 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "tests/dmabuf/clips.h"
-#include "tests/dmabuf/driver.h"
-
-#include "dmabuf/formats.h"
-
-#include <gtest/gtest.h>
-
-#include <fcntl.h>
+#include "gpu.h"
 
 #include <algorithm>
 #include <cstdlib>
-#include <map>
-#include <optional>
 
 namespace spice_overlay {
 namespace {
 
-#define NEED_ENCODER(encoder)                                                                                          \
-    if (!can_encode(encoder))                                                                                          \
-    GTEST_SKIP() << "the ffmpeg program is missing, or has no encoder " << (encoder)
-
-constexpr int kFrames = 40;
-constexpr std::uint64_t kTiled = 0x0100000000000002; ///< I915_FORMAT_MOD_Y_TILED
-
-struct Kind {
-    const char *name;
-    wire::Codec codec;
-    const char *encoder;
-    const char *options;
-    std::uint32_t width;
-    std::uint32_t height;
-    bool deep = false; ///< 10 bits
-};
-
-void PrintTo(const Kind &kind, std::ostream *out)
-{
-    *out << kind.name;
-}
-
-constexpr char kFast[] = "-pix_fmt yuv420p -b:v 1M -deadline realtime -cpu-used 8 -g 20";
 constexpr Kind kVp8{"vp8", wire::Codec::kVp8, "libvpx", "-auto-alt-ref 0", 320, 180};
 constexpr Kind kVp9{"vp9", wire::Codec::kVp9, "libvpx-vp9", "-lag-in-frames 0", 320, 180};
-
-/// Sets a variable of the driver's while it lives.
-class Variable {
-public:
-    Variable(const char *name, const char *value) : name_(name)
-    {
-        if (const char *before = std::getenv(name))
-            before_ = before;
-        ::setenv(name, value, 1);
-    }
-    ~Variable() { before_ ? ::setenv(name_, before_->c_str(), 1) : ::unsetenv(name_); }
-    Variable(const Variable &) = delete;
-    Variable &operator=(const Variable &) = delete;
-
-private:
-    const char *name_;
-    std::optional<std::string> before_;
-};
-
-const Clip &clip_of(const Kind &kind)
-{
-    static std::map<std::string, Clip> made;
-    Clip &clip = made[kind.name];
-    if (clip.units.empty())
-        clip = make_clip("testsrc=s=" + std::to_string(kind.width) + "x" + std::to_string(kind.height) + ":r=30",
-                         std::string(kFast) + " -c:v " + kind.encoder + " " + kind.options, kFrames);
-    return clip;
-}
-
-/// The clip's pictures as the ffmpeg program decodes them.
-const std::vector<std::uint8_t> &expected_of(const Kind &kind)
-{
-    static std::map<std::string, std::vector<std::uint8_t>> decoded;
-    auto &pictures = decoded[kind.name];
-    if (pictures.empty())
-        pictures = reference(clip_of(kind), kind.deep ? "yuv420p10le" : "yuv420p");
-    return pictures;
-}
-
-std::size_t picture_size(const Kind &kind)
-{
-    return (kind.width * kind.height + 2 * ((kind.width + 1) / 2 * ((kind.height + 1) / 2))) * (kind.deep ? 2 : 1);
-}
-
-/// A decoder that may use the GPU of the tests: the driver's memory is a memfd, and taken for a dmabuf.
-struct Gpu {
-    UniqueFd node{::open("/dev/null", O_RDWR | O_CLOEXEC)};
-    DecoderProcess::Config config;
-
-    explicit Gpu(const Kind &kind) : config(Driver::config(SPICE_OVERLAY_DECODER, kind.codec, kind.width, kind.height))
-    {
-        config.hardware = ipc::HardwareUse::kAutomatic;
-        config.render_node = node.get();
-        config.allocator = Allocator::kStandIn;
-        config.surfaces.add(kFourccNv12, kModifierLinear);
-        config.surfaces.add(kFourccP010, kModifierLinear);
-    }
-};
-
-/// Every picture of the clip has come out once, in order, as the ffmpeg program decodes it. Returns how many were in surfaces.
-std::size_t check_pictures(const Driver &driver, const Kind &kind, const Clip &clip)
-{
-    const auto &expected = expected_of(kind);
-    const std::size_t size = picture_size(kind);
-    EXPECT_EQ(expected.size(), kFrames * size);
-    EXPECT_EQ(driver.pictures.size(), static_cast<std::size_t>(kFrames));
-    std::size_t surfaces = 0;
-    for (std::size_t i = 0; i < std::min(driver.pictures.size(), clip.units.size()); ++i) {
-        const auto &picture = driver.pictures[i];
-        surfaces += picture.fourcc == kFourccNv12 || picture.fourcc == kFourccP010 ? 1 : 0;
-        EXPECT_EQ(picture.frame.pts, clip.units[i].pts) << "picture " << i;
-        EXPECT_EQ(picture.frame.crop.width, kind.width);
-        EXPECT_EQ(picture.frame.crop.height, kind.height);
-        if (picture.fourcc == kFourccXrgb8888)
-            continue; // 10 bits in software: judged elsewhere
-        EXPECT_EQ(picture.pixels.size(), size);
-        EXPECT_TRUE(picture.pixels.size() == size
-                    && std::equal(picture.pixels.begin(), picture.pixels.end(),
-                                  expected.begin() + static_cast<std::ptrdiff_t>(i * size)))
-            << "picture " << i;
-    }
-    return surfaces;
-}
 
 class Surfaces : public testing::TestWithParam<Kind> {};
 
@@ -243,18 +128,6 @@ TEST(Surfaces, planes_that_are_exported_apart_are_one_picture)
 }
 
 // ---- steps down
-
-struct Mishap {
-    const char *name;
-    const char *fault;    ///< of the driver's, or "" when the compositor is to blame
-    const char *why;      ///< a part of what is said
-    std::size_t surfaces; ///< pictures before
-};
-
-void PrintTo(const Mishap &mishap, std::ostream *out)
-{
-    *out << mishap.name;
-}
 
 class StepsDown : public testing::TestWithParam<std::tuple<Kind, Mishap>> {};
 
