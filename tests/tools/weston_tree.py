@@ -49,7 +49,7 @@ exec chroot "$root" "$@"
 class WestonTree:
     """Give it to stage.Weston as `inside`. Raises Missing where this machine cannot have one."""
 
-    def __init__(self):
+    def __init__(self, suite=SUITE):
         if platform.machine() != "x86_64":
             raise Missing(f"the tree is x86-64, this machine {platform.machine()}")
         if os.geteuid() != 0:
@@ -60,9 +60,13 @@ class WestonTree:
             raise Missing(f"unshare: {error}") from None
         if done.returncode != 0:
             raise Missing(f"no mount namespace is to be had here: {done.stderr.strip()}")
-        name = package_tree.key_of(f"weston-{SUITE}", SUITE, PACKAGES, SETTLE)
-        folder, self.lock = package_tree.obtain(name, lambda made: package_tree.unpack(made / "root", SUITE, PACKAGES, SETTLE))
+        folder, self.lock = self.find(suite)
         self.root = folder / "root"
+
+    def find(self, suite):
+        """(folder, lock) of the tree, made first where there is none."""
+        name = package_tree.key_of(f"weston-{suite}", suite, PACKAGES, SETTLE)
+        return package_tree.obtain(name, lambda made: package_tree.unpack(made / "root", suite, PACKAGES, SETTLE))
 
     def enter(self, command, folder, devices=False):
         """The command that runs `command` in the tree, with `folder` at the same path as outside; `devices`: with the
