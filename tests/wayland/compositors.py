@@ -124,19 +124,19 @@ does not support GBM modifiers", Weston's log says), and Weston seems to give a 
 ## linux-drm-syncobj, met
 
 On the same virtual GPU (Linux 6.12, which has timelines and tells of them by eventfd; Mesa's llvmpipe has `EGL_ANDROID_native_fence_sync` where it finds
-`/dev/udmabuf`) compositors were asked for it by `wayland-info`:
+`/dev/udmabuf`) compositors were asked for it by `wayland-info`; of the last two the programs were searched for it:
 
 | compositor | has it | or why not |
 | --- | --- | --- |
 | sway 1.12 (wlroots 0.20), on the display | yes | not with `LIBGL_ALWAYS_SOFTWARE`, or without `/dev/udmabuf` |
 | KWin 6.3.6 and 6.7.4, `--virtual` | yes | but it draws nothing there: a render node gives no dumb buffers (`DRM_IOCTL_MODE_CREATE_DUMB failed: Permission denied`) |
 | Mutter 48.7 and 51.0, `--headless` | – | "Disabling explicit sync: Failed to find EGL device": llvmpipe's EGL device has no DRM node |
-| Weston 14.0.2 and 16.0.0 | – | has no such protocol |
-| sway 1.10.1 (wlroots 0.18) | – | has no such protocol |
+| Weston 14.0.2 and 16.0.0 | – | the name is not in its library |
+| sway 1.10.1 (wlroots 0.18) | – | its wlroots has the protocol, sway does not ask for it |
 
-The viewer, built with wayland-protocols 1.44, played four films on that sway for a quarter of an hour, in dmabufs that the display had made: 9917 frames were committed, each with an
+The viewer, built with wayland-protocols 1.44, played up to four films on that sway, for a quarter of an hour, in dmabufs that the display had made: 9917 frames were committed, each with an
 acquire and a release point, on 20 timelines; 9897 points are known to have been reached (the next of the same timeline was set only then), and sway reported no error of the
-protocol. The film in YU12 was seen as it is; those in XR24, and the desktop in `wl_shm`, were seen as one flat colour each, and why is not known (Weston 14 on the same display shows
+protocol. By QEMU's pictures the one film in YU12 deviated by 1 of 255; those in XR24, and the desktop in `wl_shm`, were seen as one flat colour each, and why is not known (Weston 14 on the same display shows
 both right). So this says that points are set and kept, not that pixels are right. The colours that sway 1.12 can be told (color-representation) are none of YUV.
 """
 
