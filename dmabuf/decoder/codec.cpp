@@ -288,6 +288,12 @@ Status VideoCodec::make_surfaces(AVCodecContext &context)
     return Success{};
 }
 
+void VideoCodec::name_generation(const AVFrame &frame, std::uint64_t &last)
+{
+    if (frame.hw_frames_ctx && generation_of(frame) == 0)
+        attach(*reinterpret_cast<AVHWFramesContext *>(frame.hw_frames_ctx->data), ++last, nullptr);
+}
+
 std::uint64_t VideoCodec::generation_of(const AVFrame &frame)
 {
     if (!frame.hw_frames_ctx)
@@ -338,6 +344,8 @@ int VideoCodec::receive(const std::function<void(AVFrame &)> &sink)
             too_large_ = true;
         } else {
             ++pictures_;
+            if (hardware_)
+                name_generation(*frame_, generation_);
             sink(*frame_);
         }
         av_frame_unref(frame_.get());

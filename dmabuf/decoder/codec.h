@@ -59,9 +59,12 @@ public:
 
     [[nodiscard]] const DirectRule &rule() const { return rule_; }
 
-    /// Grows when a device's surfaces are made anew, from 1; that of a frame is 0 when its surface is FFmpeg's or a driver's own affair.
+    /// Grows when a device's surfaces are made anew, from 1; that of a frame is 0 when FFmpeg says nothing of where its surface is from.
     [[nodiscard]] std::uint64_t generation() const { return generation_; }
     [[nodiscard]] static std::uint64_t generation_of(const AVFrame &frame);
+    /// Makes surfaces that a decoder has made by itself (rkmpp, at every change of format) the next generation after `last`, when their first
+    /// picture comes: it is to be proved like any other's.
+    static void name_generation(const AVFrame &frame, std::uint64_t &last);
 
     /// How a picture that is shown as it was decoded lies in memory.
     [[nodiscard]] std::optional<ImageLayout> layout(std::uint32_t fourcc, int width, int height) const;

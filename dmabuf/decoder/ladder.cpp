@@ -109,7 +109,7 @@ std::optional<Failure> Ladder::decode(const VideoCodec::Unit &unit)
         return software_.decode(unit, [this](AVFrame &frame) { show_new(frame); });
     keep(unit);
     if (unit.key && open_.hardware != static_cast<std::uint32_t>(ipc::HardwareUse::kAlways)
-        && (proved_ == 0 || proved_ != hardware_->generation()))
+        && proved_ != hardware_->generation())
         make_reference(unit);
     {
         const Watchdog::Watch watch(*watchdog_);
@@ -333,7 +333,7 @@ Status Ladder::judge(const AVFrame &frame, const Prover &prover)
     const std::uint64_t generation = VideoCodec::generation_of(frame);
     if (proved_ == generation && why_process_.empty())
         return Success{};
-    const bool resized = !reference_ && proved_ != 0 && proved_ != generation; // between key units
+    const bool resized = !reference_ && proved_ && proved_ != generation; // between key units
     const bool trusted = resized || static_cast<ipc::HardwareUse>(open_.hardware) == ipc::HardwareUse::kAlways;
     if (!trusted) {
         if (!reference_ || reference_->pts != frame.pts)

@@ -93,7 +93,7 @@ private:
 
     std::string refusals_;               ///< why there is no device
     std::string broken_;                 ///< why hardware is of no use any more
-    std::uint64_t proved_ = 0;           ///< generation of surfaces that has shown a right picture
+    std::optional<std::uint64_t> proved_; ///< generation of surfaces that has shown a right picture
     std::vector<Ready> ready_;           ///< to be shown when the driver is not at work: that may take its time
     std::shared_ptr<AVFrame> reference_; ///< software's picture of the last key unit, while a proof is due
     std::vector<KeptUnit> kept_;         ///< since the last key unit

@@ -3,6 +3,7 @@
 // that way when they are mapped, and those go through the same function.
 #include "dmabuf/decoder/hardware.h"
 
+#include "dmabuf/decoder/codec.h"
 #include "dmabuf/fence.h"
 #include "dmabuf/memfd.h"
 
@@ -157,6 +158,47 @@ TEST(DrmPrime, table_tries_each_way_once_and_says_what_is_missing)
         }
     }
     EXPECT_EQ(names, (std::vector<std::string>{"VA-API", "DRM PRIME", "DRM PRIME by a device", "Vulkan"}));
+}
+
+/// As rkmpp's: no device has been opened for it, and the decoder keeps what it wants there.
+AVBufferRef *context_of_a_decoder(int *freed)
+{
+    AVBufferRef *device = av_hwdevice_ctx_alloc(AV_HWDEVICE_TYPE_DRM);
+    AVBufferRef *frames = av_hwframe_ctx_alloc(device);
+    av_buffer_unref(&device);
+    auto *context = reinterpret_cast<AVHWFramesContext *>(frames->data);
+    context->user_opaque = freed;
+    context->free = [](AVHWFramesContext *ended) { ++*static_cast<int *>(ended->user_opaque); };
+    return frames;
+}
+
+Frame frame_of(AVBufferRef *frames)
+{
+    Frame frame(av_frame_alloc());
+    frame->hw_frames_ctx = av_buffer_ref(frames);
+    return frame;
+}
+
+// A generation of 0 would pass for one that nothing is known of, and so has nothing to prove.
+TEST(SurfacesOfADecoderItself, are_a_generation_each_time_that_it_makes_them)
+{
+    int freed = 0;
+    std::uint64_t last = 0;
+    AVBufferRef *first = context_of_a_decoder(&freed);
+    AVBufferRef *second = context_of_a_decoder(&freed);
+    {
+        const Frame frames[] = {frame_of(first), frame_of(first), frame_of(second), frame_of(first)};
+        EXPECT_EQ(VideoCodec::generation_of(*frames[0]), 0u);
+        const std::uint64_t expected[] = {1, 1, 2, 1};
+        for (std::size_t i = 0; i < std::size(frames); ++i) {
+            VideoCodec::name_generation(*frames[i], last);
+            EXPECT_EQ(VideoCodec::generation_of(*frames[i]), expected[i]) << i;
+        }
+    }
+    EXPECT_EQ(last, 2u);
+    av_buffer_unref(&first);
+    av_buffer_unref(&second);
+    EXPECT_EQ(freed, 2) << "what the decoder keeps there is the decoder's to free";
 }
 
 } // namespace
