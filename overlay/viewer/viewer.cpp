@@ -30,6 +30,10 @@ std::string find_decoder()
 constexpr char kNoSandbox[] =
     "WARNING: videos are decoded WITHOUT A SANDBOX (--no-sandbox): a hostile guest may get at all that is yours.";
 
+/// Of the window before the guest has said how large its desktop is; logical pixels.
+constexpr int kFirstWidth = 1024;
+constexpr int kFirstHeight = 768;
+
 int termination_fd = -1; ///< for the signal handler
 
 void on_termination(int)
@@ -62,7 +66,12 @@ struct ViewerSignals {
     static void guest_resized(SpiceOverlayDisplay *, int width, int height, gpointer data)
     {
         Viewer *v = self(data);
-        if (width > 0 && height > 0 && !v->sized_)
+        int now_width = 0;
+        int now_height = 0;
+        gtk_window_get_default_size(v->window_, &now_width, &now_height);
+        // One that a person or a tiling compositor has given another size keeps it: in a tile it would shrink into a corner.
+        const bool as_opened = now_width == kFirstWidth && now_height == kFirstHeight;
+        if (width > 0 && height > 0 && !v->sized_ && as_opened)
             gtk_window_set_default_size(v->window_, width, height);
         v->sized_ = v->sized_ || width > 0;
     }
@@ -147,7 +156,7 @@ Status Viewer::start()
     loop_ = g_main_loop_new(nullptr, FALSE);
     window_ = GTK_WINDOW(gtk_window_new());
     gtk_window_set_title(window_, ("spice-overlay: " + name_).c_str());
-    gtk_window_set_default_size(window_, 1024, 768);
+    gtk_window_set_default_size(window_, kFirstWidth, kFirstHeight);
     GtkWidget *layers = gtk_overlay_new();
     gtk_overlay_set_child(GTK_OVERLAY(layers), display);
     bar_.emplace(MessageBar::Handlers{[this](bool shown) { spice_overlay_display_set_covered(display_, shown); },
