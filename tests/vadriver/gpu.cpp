@@ -103,4 +103,44 @@ std::size_t check_shown_pictures(const Driver &driver, const Kind &kind)
     return check_pictures(driver, kind, clip);
 }
 
+void waits_for_pictures_to_come_back(const DecoderProcess::Config &config, const Kind &kind)
+{
+    const Clip &clip = clip_of(kind);
+    Driver driver(config);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    driver.hold = true;
+    driver.window = kFrames;
+    for (const auto &unit : clip.units)
+        ASSERT_TRUE(driver.feed(unit)) << driver.why;
+    ASSERT_TRUE(driver.wait([&] { return driver.pictures.size() == 8; })) << driver.pictures.size();
+    EXPECT_FALSE(driver.wait([&] { return driver.pictures.size() > 8; }, std::chrono::milliseconds(200)));
+    driver.hold = false;
+    driver.release_all();
+    ASSERT_TRUE(driver.wait([&] { return driver.pictures.size() == kFrames; })) << driver.pictures.size();
+    EXPECT_EQ(check_shown_pictures(driver, kind), static_cast<std::size_t>(kFrames));
+}
+
+void gives_a_stream_of_another_size_new_surfaces(const Kind &kind, const Kind &large)
+{
+    std::vector<Driver::Unit> units = clip_of(kind).units;
+    const std::int64_t end = units.back().pts + 1;
+    for (Driver::Unit unit : clip_of(large).units) {
+        unit.pts += end;
+        units.push_back(unit);
+    }
+    Driver driver(Gpu(kind).config);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed_all(units)) << driver.why;
+    ASSERT_EQ(driver.pictures.size(), 2u * kFrames);
+    EXPECT_EQ(driver.paths.size(), 1u) << driver.paths.back().why;
+    const auto &expected = expected_of(large);
+    for (std::size_t i = 0; i < kFrames; ++i) {
+        const auto &picture = driver.pictures[kFrames + i];
+        EXPECT_EQ(picture.fourcc, kFourccNv12);
+        EXPECT_TRUE(std::equal(picture.pixels.begin(), picture.pixels.end(),
+                               expected.begin() + static_cast<std::ptrdiff_t>(i * picture_size(large))))
+            << "picture " << i;
+    }
+}
+
 } // namespace spice_overlay

@@ -66,6 +66,11 @@ std::size_t check_pictures(const Driver &driver, const Kind &kind, const Clip &c
 /// The same of streams whose units lie in another order than their pictures.
 std::size_t check_shown_pictures(const Driver &driver, const Kind &kind);
 
+/// Decodes the clip while nothing comes back, then gives everything back: no picture is lost.
+void waits_for_pictures_to_come_back(const DecoderProcess::Config &config, const Kind &kind);
+/// Decodes the clip of `kind`, and after it, in the same stream, that of `large`, which is of another size.
+void gives_a_stream_of_another_size_new_surfaces(const Kind &kind, const Kind &large);
+
 /// A driver's fault, and what is to come of it.
 struct Mishap {
     const char *name;

@@ -64,52 +64,16 @@ TEST(Surfaces, hidden_frames_are_decoded_and_not_shown)
     }
 }
 
-/// VP9, whose pictures are all kept at first.
-void waits_for_pictures_to_come_back(const DecoderProcess::Config &config)
-{
-    const Clip &clip = clip_of(kVp9);
-    Driver driver(config);
-    ASSERT_TRUE(driver.decoder) << driver.start_error;
-    driver.hold = true;
-    driver.window = kFrames;
-    for (const auto &unit : clip.units)
-        ASSERT_TRUE(driver.feed(unit)) << driver.why;
-    ASSERT_TRUE(driver.wait([&] { return driver.pictures.size() == 8; })) << driver.pictures.size();
-    EXPECT_FALSE(driver.wait([&] { return driver.pictures.size() > 8; }, std::chrono::milliseconds(200)));
-    driver.hold = false;
-    driver.release_all();
-    ASSERT_TRUE(driver.wait([&] { return driver.pictures.size() == kFrames; })) << driver.pictures.size();
-    EXPECT_EQ(check_pictures(driver, kVp9, clip), static_cast<std::size_t>(kFrames));
-}
-
 TEST(Surfaces, no_more_are_out_than_the_driver_has_and_decoding_waits_for_them)
 {
     NEED_ENCODER("libvpx-vp9");
-    waits_for_pictures_to_come_back(Gpu(kVp9).config);
+    waits_for_pictures_to_come_back(Gpu(kVp9).config, kVp9);
 }
 
 TEST(Surfaces, stream_of_another_size_gets_new_ones)
 {
     NEED_ENCODER("libvpx-vp9");
-    const Kind large{"vp9_large", wire::Codec::kVp9, "libvpx-vp9", "", 640, 352};
-    std::vector<Driver::Unit> units = clip_of(kVp9).units;
-    const std::int64_t end = units.back().pts + 1;
-    for (Driver::Unit unit : clip_of(large).units) {
-        unit.pts += end;
-        units.push_back(unit);
-    }
-    Driver driver(Gpu(kVp9).config);
-    ASSERT_TRUE(driver.decoder) << driver.start_error;
-    ASSERT_TRUE(driver.feed_all(units)) << driver.why;
-    ASSERT_EQ(driver.pictures.size(), 2u * kFrames);
-    const auto &expected = expected_of(large);
-    for (std::size_t i = 0; i < kFrames; ++i) {
-        const auto &picture = driver.pictures[kFrames + i];
-        EXPECT_EQ(picture.fourcc, kFourccNv12);
-        EXPECT_TRUE(std::equal(picture.pixels.begin(), picture.pixels.end(),
-                               expected.begin() + static_cast<std::ptrdiff_t>(i * picture_size(large))))
-            << "picture " << i;
-    }
+    gives_a_stream_of_another_size_new_surfaces(kVp9, {"vp9_large", wire::Codec::kVp9, "libvpx-vp9", "", 640, 352});
 }
 
 TEST(Surfaces, planes_that_are_exported_apart_are_one_picture)
@@ -432,7 +396,7 @@ TEST(Processing, waits_for_a_viewer_that_keeps_its_pictures)
     NEED_ENCODER("libvpx-vp9");
     const Variable variable("LIBVA_TEST_FAULT", "modifier");
     const ProcessingGpu gpu(kVp9, {{kFourccNv12, kModifierLinear}});
-    waits_for_pictures_to_come_back(gpu.config);
+    waits_for_pictures_to_come_back(gpu.config, kVp9);
 }
 
 class ProcessingStepsDown : public testing::TestWithParam<std::tuple<Kind, Mishap>> {};

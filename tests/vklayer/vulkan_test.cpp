@@ -62,44 +62,14 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(VulkanSurfaces, no_more_are_out_than_the_viewer_may_have_and_decoding_waits_for_them)
 {
     NEED_VULKAN(kPlain);
-    const Clip &clip = clip_of(kPlain);
-    Driver driver(Gpu(kPlain).config);
-    ASSERT_TRUE(driver.decoder) << driver.start_error;
-    driver.hold = true;
-    driver.window = kFrames;
-    for (const auto &unit : clip.units)
-        ASSERT_TRUE(driver.feed(unit)) << driver.why;
-    ASSERT_TRUE(driver.wait([&] { return driver.pictures.size() == 8; })) << driver.pictures.size();
-    EXPECT_FALSE(driver.wait([&] { return driver.pictures.size() > 8; }, std::chrono::milliseconds(200)));
-    driver.hold = false;
-    driver.release_all();
-    ASSERT_TRUE(driver.wait([&] { return driver.pictures.size() == kFrames; })) << driver.pictures.size();
-    EXPECT_EQ(check_shown_pictures(driver, kPlain), static_cast<std::size_t>(kFrames));
+    waits_for_pictures_to_come_back(Gpu(kPlain).config, kPlain);
 }
 
 TEST(VulkanSurfaces, stream_of_another_size_gets_new_ones)
 {
     NEED_VULKAN(kPlain);
-    const Kind large{"h264_large", wire::Codec::kH264, "libx264", FAST " -bf 0", 640, 352};
-    std::vector<Driver::Unit> units = clip_of(kPlain).units;
-    const std::int64_t end = units.back().pts + 1;
-    for (Driver::Unit unit : clip_of(large).units) {
-        unit.pts += end;
-        units.push_back(unit);
-    }
-    Driver driver(Gpu(kPlain).config);
-    ASSERT_TRUE(driver.decoder) << driver.start_error;
-    ASSERT_TRUE(driver.feed_all(units)) << driver.why;
-    ASSERT_EQ(driver.pictures.size(), 2u * kFrames);
-    EXPECT_EQ(driver.paths.size(), 1u) << driver.paths.back().why;
-    const auto &expected = expected_of(large);
-    for (std::size_t i = 0; i < kFrames; ++i) {
-        const auto &picture = driver.pictures[kFrames + i];
-        EXPECT_EQ(picture.fourcc, kFourccNv12);
-        EXPECT_TRUE(std::equal(picture.pixels.begin(), picture.pixels.end(),
-                               expected.begin() + static_cast<std::ptrdiff_t>(i * picture_size(large))))
-            << "picture " << i;
-    }
+    gives_a_stream_of_another_size_new_surfaces(kPlain,
+                                                {"h264_large", wire::Codec::kH264, "libx264", FAST " -bf 0", 640, 352});
 }
 
 // ---- steps down
