@@ -30,21 +30,29 @@ def running(machine):
         yield keep
 
 
-def _wait_socket(machine, process, path):
+def _wait_socket(machine, process, path, seconds=SECONDS):
     staging.wait_for(
         lambda: not process.alive or machine.run("sh", "-c", f"test -S {path} && echo there", check=False),
-        SECONDS,
-        lambda: f"{path} of {process.name}: {process.tail()}",
+        seconds,
+        lambda: f"{path} of {process.name}: {process.tail()}\n{_whereabouts(machine)}",
         every=0.3,
     )
     if not process.alive:
         raise Failure(f"{process.name} ended at once: {process.tail()}")
 
 
-class _Weston:
-    """From `tree` (weston_tree.WestonTree), drawing by GL in software."""
+def _whereabouts(machine):
+    """Where in the kernel the guest's programs wait."""
+    script = """for process in /proc/[0-9]*; do
+        test -n "$(tr -d '\\0' <$process/cmdline)" && echo "$(cat $process/comm) in $(cat $process/wchan): $(grep State $process/status)"
+    done"""
+    return machine.run("sh", "-c", script, check=False)
 
-    def __init__(self, machine, tree, options, settings="", devices=False):
+
+class _Weston:
+    """From `tree` (weston_tree.WestonTree), drawing by GL in software. `seconds`: to begin in."""
+
+    def __init__(self, machine, tree, options, settings="", devices=False, seconds=SECONDS):
         self.machine = machine
         folder = "/run/weston"
         machine.run("rm", "-rf", folder)
@@ -58,15 +66,16 @@ class _Weston:
             root="/host",
             environment={**self.environment, "LIBSEAT_BACKEND": "noop"},
         )
-        _wait_socket(machine, self.process, f"{folder}/wayland-test")
+        _wait_socket(machine, self.process, f"{folder}/wayland-test", seconds)
 
 
 class DisplayWeston(_Weston):
     """On the machine's display, a virtio GPU as large as `size`, which is looked at from outside."""
 
-    def __init__(self, machine, tree, size, *options):
+    def __init__(self, machine, tree, size, *options, **how):
         mode = f"[output]\nname=Virtual-1\nmode={size[0]}x{size[1]}\n"
-        super().__init__(machine, tree, ["--backend=drm", "--continue-without-input", "--debug", *options], mode, devices=True)
+        options = ["--backend=drm", "--continue-without-input", "--debug", *options]
+        super().__init__(machine, tree, options, mode, devices=True, **how)
 
     def shoot(self):
         requested = time.monotonic()
