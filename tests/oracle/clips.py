@@ -188,7 +188,8 @@ class Reference:
             self.width, self.height = self.height, self.width
         rate = info.get("avg_frame_rate", "0/0").split("/")
         self.fps = float(rate[0]) / float(rate[1]) if float(rate[1] or 0) else 0.0
-        self.matrix = "bt709" if info.get("color_space") == "bt709" else "bt601"
+        space = info.get("color_space")
+        self.matrix = space if space in ("bt709", "bt2020nc") else "bt601"
         self.full_range = info.get("color_range") == "pc" or info.get("pix_fmt", "").startswith("yuvj")
         self.chroma = ((self.width + 1) // 2, (self.height + 1) // 2)
         self.deep = "10" in info.get("pix_fmt", "")

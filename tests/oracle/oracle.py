@@ -57,7 +57,7 @@ class Verdict:
 # Where the coded picture's right and bottom edge, beyond which a frame has more samples, are once it is turned clockwise.
 FREE_EDGES = {0: ("right", "bottom"), 90: ("bottom", "left"), 180: ("left", "top"), 270: ("top", "right")}
 
-MATRICES = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
+MATRICES = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020nc": (0.2627, 0.0593)}
 
 
 def _coefficients(matrix, full_range):

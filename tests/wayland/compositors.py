@@ -108,13 +108,14 @@ SEEN = """
 ## Seen on a screen
 
 What is said above is the compositors' word. These are pixels, every one of them judged by `tests/oracle`, of the whole chain with Weston
-14.0.2, which draws by the processor:
+14.0.2 (but in the last row), which draws by the processor:
 
 | where | frames in | shown as | seen by |
 | --- | --- | --- | --- |
 | Linux 6.12 in a virtual machine, no display | udmabufs, and surfaces of the tests' VA-API driver | XR24 YU12 NV12 P010 | `tests/vm/dmabuf_test.py` |
 | the same without `/dev/udmabuf` | a dma-heap | XR24 YU12 | `tests/vm/dmabuf_test.py` |
 | the same with a virtio GPU without 3D, Weston on the display, pictures taken by QEMU | shared memory; dmabufs that the display has made; udmabufs, which are refused, so that frames go by shared memory | XR24 YU12 | `tests/vm/display_test.py` |
+| this computer, no display, Weston 16.0.0, told of films in BT.601, BT.709 and BT.2020, each in limited and in full range (build with wayland-protocols 1.44) | shared memory; memfds in the place of dmabufs; surfaces of the tests' VA-API driver | YU12 NV12 | `tests/wayland/dmabuf_test.py --suite sid --filter colours` |
 
 Weston names no GPU on that display (linux-dmabuf version 3), so it gets shared memory unless SPICE_OVERLAY_DMABUF and SPICE_OVERLAY_RENDER_NODE
 say otherwise. It says of every frame that is measured (wp_presentation) that it came with vsync, by the display's clock, and when the display was done, and of none that it

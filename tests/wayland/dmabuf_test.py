@@ -4,7 +4,7 @@
 and below it, and nobody copies. This machine's kernel need not make dmabufs: a memfd stands in for one, in a viewer that
 is the production one but for that. Where dmabufs are not to be used, they are not, and the figures say why.
 
-usage: dmabuf_test.py --build DIR [--keep DIR] [--filter TEXT]"""
+usage: dmabuf_test.py --build DIR [--keep DIR] [--filter TEXT] [--suite SUITE]"""
 
 import argparse
 import pathlib
@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests/tools"), str(ROOT / "tests/oracle")]
 import cases
 import clips
+import compositor_tree
 import rehearsal
 import stage as staging
 import weston_tree
@@ -52,11 +53,13 @@ def perform(
     environment=None,
     decoder="spice-overlay-decoder",
     restarts=0,
+    colours=(None, None),
 ):
     """Plays the scene, every pixel checked at each step; the transport must be `wanted`, and decoders have been started again so
-    many times. Returns the last figures."""
+    many times. `colours` of either video: ffmpeg's names of matrix and range. Returns the last figures."""
     sizes = {1: (218, 150), 2: (330, 246)}  # odd halves, and no multiple of a macroblock
-    made = {i: clips.make(options.clips, *sizes[i], count=90, seed=50 + i, codec=codec) for i in sizes}
+    said = {i: ("-colorspace", colour[0], "-color_range", colour[1]) if colour else () for i, colour in enumerate(colours, 1)}
+    made = {i: clips.make(options.clips, *sizes[i], count=90, seed=50 + i, codec=codec, options=said[i]) for i in sizes}
     references = {index: clips.Reference(path, options.clips) for index, path in made.items()}
     wrong = []
 
@@ -148,7 +151,46 @@ def own_weston_does():
 
 
 def tree():
+    if options.suite != weston_tree.SUITE:
+        return compositor_tree.CompositorTree(options.suite)
     return None if own_weston_does() else weston_tree.WestonTree()
+
+
+COLOURS = [((matrix, "tv"), (matrix, "pc")) for matrix in ("smpte170m", "bt709", "bt2020nc")]
+
+
+def told_colours(inside):
+    """The compositor's tree, which has to have one that is told of colours, by a build that can tell."""
+    if not list(options.build.glob("overlay/**/color-representation-v1-client-protocol.h")):
+        raise Skip("this build cannot tell colours: it takes wayland-protocols 1.44")
+    with staging.Stage(options.build) as stage:
+        version = staging.Weston(stage, size=SIZE, inside=inside).version
+    if int(version.split(".")[0]) < 15:
+        raise Skip(f"Weston {version} cannot be told colours; --suite sid has one that can")
+    return inside
+
+
+def colours_that_no_compositor_is_told_are_converted_and_every_pixel_is_right():
+    if options.suite != weston_tree.SUITE:
+        raise Skip("a compositor that can be told")
+    for colours in COLOURS[1:]:
+        perform(f"converted-{colours[0][0]}", "h264", "linux-dmabuf/XR24", {"above", "below"}, tree(), environment=FORCED, colours=colours)
+
+
+def colours_are_told_and_every_pixel_of_frames_as_they_were_decoded_is_right():
+    inside = told_colours(tree())
+    for colours in COLOURS:
+        perform(f"told-{colours[0][0]}", "h264", "linux-dmabuf/YU12", {"above", "below"}, inside, environment=FORCED, colours=colours)
+        perform(f"told-shm-{colours[0][0]}", "h264", "wl_shm/YU12", {"above", "below"}, inside, colours=colours)
+
+
+def colours_of_a_gpu_are_told_and_every_pixel_is_right():
+    inside = told_colours(tree())
+    for colours in COLOURS:
+        perform(
+            f"told-gpu-{colours[0][0]}", "vp9", "linux-dmabuf/NV12", {"above", "below"}, inside,
+            environment=gpu(), decoder="decoder-with-stand-in", colours=colours,
+        )  # fmt: skip
 
 
 def frames_in_yu12_are_imported_and_every_pixel_is_right():
@@ -256,6 +298,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
     parser.add_argument("--keep", type=pathlib.Path, help="keep logs, and pictures of what is wrong, here")
+    parser.add_argument("--suite", default=weston_tree.SUITE, help="Weston of this Debian (trixie, sid)")
     options, _ = parser.parse_known_args()
     options.clips = options.build / "test-clips"
 
@@ -268,7 +311,7 @@ def main():
 
         return run
 
-    found = cases.named(sys.modules["__main__"], "frames_", "compositor_", "kernel_", "real_")
+    found = cases.named(sys.modules["__main__"], "frames_", "colours_", "compositor_", "kernel_", "real_")
     cases.main("Dmabuf", [(name, guarded(function)) for name, function in found])
 
 
