@@ -468,7 +468,8 @@ void encode_access_unit(const AccessUnit &unit, std::vector<std::uint8_t> &out, 
     AccessUnit first = unit;
     first.total_size = static_cast<std::uint32_t>(unit.data.size());
     first.data = unit.data.first(std::min(unit.data.size(), kChunkPayload));
-    first.follows = previous && previous->valid && unit.serial == previous->serial + 1 && unit.epoch == previous->epoch;
+    first.follows = previous && previous->valid && unit.serial == previous->serial + 1 && unit.epoch == previous->epoch
+                    && unit.pts - previous->pts >= -kMaxTime && unit.pts - previous->pts <= kMaxTime;
     if (first.follows)
         first.pts = unit.pts - previous->pts;
     if (previous)

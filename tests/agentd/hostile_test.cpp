@@ -53,6 +53,27 @@ TEST_F(RelayTest, units_out_of_order_close_that_stream_alone)
     EXPECT_EQ(units.size(), 1u);
 }
 
+TEST_F(RelayTest, units_as_far_apart_in_time_as_can_be_said_are_passed_on)
+{
+    client_comes();
+    auto one = player();
+    one->open(1);
+    pump();
+    accept(opens[0].stream);
+    const Bytes data(100);
+    std::uint32_t serial = 0;
+    for (const std::int64_t pts : {-wire::kMaxTime, wire::kMaxTime}) {
+        Bytes bytes;
+        std::vector<std::size_t> ends;
+        wire::encode_access_unit({.stream = 1, .serial = serial++, .flags = wire::kKey, .pts = pts, .data = data}, bytes,
+                                 ends);
+        one->send_bytes(bytes);
+        pump();
+    }
+    ASSERT_EQ(units.size(), 2u);
+    EXPECT_TRUE(closes.empty());
+}
+
 TEST_F(RelayTest, player_stopped_in_mid_unit_loses_its_picture_and_blocks_nobody)
 {
     client_comes();

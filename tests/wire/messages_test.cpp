@@ -362,6 +362,24 @@ TEST(Messages, short_form_restores_serial_epoch_and_time)
     }
 }
 
+TEST(Messages, long_form_is_used_where_the_time_between_two_units_is_out_of_range)
+{
+    UnitReference sender, receiver;
+    const std::int64_t pts[] = {-kMaxTime, kMaxTime, 0, -kMaxTime};
+    for (std::uint32_t i = 0; i < std::size(pts); ++i) {
+        Bytes bytes;
+        std::vector<std::size_t> ends;
+        encode_access_unit({.stream = 1, .serial = i, .pts = pts[i], .data = kPayload}, bytes, ends, &sender);
+        Message out;
+        std::string why;
+        ASSERT_TRUE(decode(bytes, out, why)) << why;
+        auto unit = std::get<AccessUnit>(out);
+        EXPECT_EQ(unit.follows, i > 1);
+        ASSERT_TRUE(resolve(unit, receiver));
+        EXPECT_EQ(unit.pts, pts[i]);
+    }
+}
+
 TEST(Messages, short_form_that_follows_nothing_or_leaves_the_range_of_time_is_refused)
 {
     UnitReference reference;
