@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <array>
 #include <cassert>
 #include <concepts>
 #include <cstdint>
@@ -105,8 +106,12 @@ private:
     void field(T value)
     {
         auto bits = static_cast<std::uint64_t>(value);
-        for (std::size_t i = 0; i < sizeof(T); ++i, bits >>= 8)
-            out_.push_back(static_cast<std::uint8_t>(bits));
+        std::array<std::uint8_t, sizeof(T)> low_first;
+        for (std::uint8_t &byte : low_first) {
+            byte = static_cast<std::uint8_t>(bits);
+            bits >>= 8;
+        }
+        bytes(low_first);
     }
 
     template <typename T>

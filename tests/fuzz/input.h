@@ -52,10 +52,17 @@ public:
     }
     Bytes bytes(std::size_t most)
     {
-        const auto some = left_.first(std::min(most, left_.size()));
-        left_ = left_.subspan(some.size());
+        const auto some = borrow(most);
         return {some.begin(), some.end()};
     }
+    /// The same, where they lie.
+    std::span<const std::uint8_t> borrow(std::size_t most)
+    {
+        const auto some = left_.first(std::min(most, left_.size()));
+        left_ = left_.subspan(some.size());
+        return some;
+    }
+    std::span<const std::uint8_t> rest() { return borrow(left_.size()); }
 
 private:
     std::span<const std::uint8_t> left_;

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Rows of messages in whichever pieces they come, and units in their messages, without a session.
+#include "raw_message.h"
+
+#include "portclient/wire/deframer.h"
+#include "portclient/wire/handshake.h"
+
+namespace spice_overlay::fuzz {
+namespace {
+
+constexpr std::uint64_t kNonce = 0x3131313131313131; ///< of the side that reads
+
+/// What a deframer makes of a row of bytes, in whichever pieces they come.
+struct Heard {
+    Heard() { deframer.reset(kNonce); }
+    void feed(std::span<const std::uint8_t> bytes)
+    {
+        deframer.feed(bytes, [this](const wire::Message &message) {
+            wire::encode(message, messages);
+            if (const auto *hello = std::get_if<wire::Hello>(&message)) {
+                const auto outcome = handshake.receive(*hello);
+                require(!(outcome.established && outcome.incompatible), "a conversation is possible, or is not");
+                require(!outcome.reset || !handshake.established() || outcome.established,
+                        "who begins anew has to be greeted anew");
+                if (outcome.reply)
+                    require(handshake.resend().peer_nonce == hello->nonce, "the answer is to the question");
+            }
+        });
+    }
+    [[nodiscard]] bool same(const Heard &o) const
+    {
+        return messages == o.messages && deframer.state() == o.deframer.state() && deframer.error() == o.deframer.error()
+               && deframer.skipped_bytes() == o.deframer.skipped_bytes()
+               && deframer.unknown_messages() == o.deframer.unknown_messages()
+               && deframer.mid_message() == o.deframer.mid_message()
+               && handshake.established() == o.handshake.established();
+    }
+    wire::Deframer deframer;
+    wire::Handshake handshake = [] {
+        wire::Hello hello;
+        hello.role = wire::Role::kClient;
+        wire::Handshake made(hello);
+        (void)made.start(kNonce);
+        return made;
+    }();
+    Bytes messages; ///< written again
+};
+
+/// A HELLO as the other side may send it.
+wire::Hello hello(Input &in)
+{
+    wire::Hello hello;
+    const std::uint8_t choice = in.byte();
+    hello.role = choice % 16 == 15 ? wire::Role::kClient : wire::Role::kGuest;
+    hello.nonce = 1 + choice / 64;
+    hello.peer_nonce = choice % 8 == 7 ? 0 : choice % 8 == 6 ? kNonce + 1 : kNonce;
+    if (choice / 16 % 4 == 3)
+        hello.min_version = hello.max_version = wire::kProtocolVersion + 1;
+    return hello;
+}
+
+/// Bytes in pieces, and the same at once: both make the same messages.
+void in_pieces(Input &in)
+{
+    Bytes bytes;
+    if (in.byte() % 8 != 7)
+        wire::encode(hello(in), bytes);
+    std::array<std::size_t, 4> cuts{};
+    for (std::size_t &cut : cuts)
+        cut = in.byte();
+    for (unsigned count = 0; count < 6 && !in.empty(); ++count) {
+        const std::uint8_t number = type(in);
+        const std::uint8_t choice = in.byte();
+        if (choice >= 0xe0) {
+            wire::encode(hello(in), bytes);
+        } else if (choice >= 0xd0) {
+            const auto noise = in.borrow(choice % 16u);
+            bytes.insert(bytes.end(), noise.begin(), noise.end());
+        } else {
+            const auto body = in.borrow(choice % 32u);
+            append_message(number, in.byte() & kFlagsThatMeanMuch, body, bytes);
+        }
+        if (choice / 32 == 5)
+            bytes.resize(bytes.size() - std::min<std::size_t>(bytes.size(), choice % 8u));
+    }
+    Heard at_once;
+    at_once.feed(bytes);
+    Heard in_parts;
+    std::span<const std::uint8_t> left = bytes;
+    for (const std::size_t cut : cuts) {
+        const auto part = left.first(std::min(cut, left.size()));
+        in_parts.feed(part);
+        left = left.subspan(part.size());
+    }
+    in_parts.feed(left);
+    require(at_once.same(in_parts), "it does not matter how bytes are cut");
+}
+
+/// Units of a stream, as a sender splits and shortens them, come out as they went in.
+void units(Input &in)
+{
+    static const Bytes data(3 * wire::kChunkPayload, 0xda);
+    wire::UnitReference sent;
+    wire::UnitReference taken;
+    wire::AccessUnit unit;
+    unit.stream = 1 + in.byte();
+    for (unsigned count = 0; count < 4 && !in.empty(); ++count) {
+        const std::uint8_t choice = in.byte();
+        unit.serial += choice % 4 ? 1 : in.number<std::uint32_t>();
+        if (choice % 8 == 7)
+            unit.epoch += in.byte();
+        unit.flags = choice / 8 % 8;
+        unit.pts = choice % 16 == 9 ? in.number<std::int64_t>() % (wire::kMaxTime + 1) : unit.pts + in.number<std::int16_t>();
+        unit.pts = std::clamp(unit.pts, -wire::kMaxTime, wire::kMaxTime);
+        unit.data = std::span(data).first(choice == 0xff ? data.size() - in.byte() : 1u + in.byte());
+        Bytes bytes;
+        std::vector<std::size_t> ends;
+        wire::encode_access_unit(unit, bytes, ends, choice % 32 == 31 ? nullptr : &sent);
+        wire::Message message;
+        std::string why;
+        std::size_t at = 0;
+        std::size_t size = 0;
+        for (const std::size_t end : ends) {
+            require(wire::decode(std::span(bytes).subspan(at, end - at), message, why), "a unit is well formed");
+            if (auto *first = std::get_if<wire::AccessUnit>(&message)) {
+                require(at == 0 && wire::resolve(*first, taken), "a unit begins once, and what it follows is known");
+                require(first->stream == unit.stream && first->serial == unit.serial && first->epoch == unit.epoch
+                            && first->flags == unit.flags && first->pts == unit.pts
+                            && first->total_size == unit.data.size(),
+                        "a unit comes as it went");
+                size = first->data.size();
+            } else {
+                const auto &chunk = std::get<wire::AccessUnitChunk>(message);
+                require(chunk.stream == unit.stream && chunk.serial == unit.serial && chunk.offset == size,
+                        "a part belongs to the unit before it");
+                size += chunk.data.size();
+            }
+            require(end - at <= 32768, "no message takes more than one write");
+            at = end;
+        }
+        require(at == bytes.size() && size == unit.data.size(), "a unit comes whole");
+        sent = taken; // where it was sent in full for itself, what follows refers to it nevertheless
+    }
+}
+
+} // namespace
+} // namespace spice_overlay::fuzz
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size)
+{
+    using namespace spice_overlay::fuzz;
+    Input in(data, size);
+    if (in.byte() % 4 == 3)
+        units(in);
+    else
+        in_pieces(in);
+    return 0;
+}
