@@ -234,13 +234,14 @@ FramePool::Slot *FramePool::find(const void *address)
 bool FramePool::viewer_has_enough(std::size_t units_waiting)
 {
     std::lock_guard lock(mutex_);
+    const bool ahead = units_waiting > kUnitsWaiting;
     if (surfaces_)
-        return held_ >= kSurfacesHeld;
+        return held_ >= (ahead ? kSurfacesHeld : kBeyondCodec);
     // Pictures on show may be the codec's as well, and count once.
     const auto live = static_cast<std::size_t>(
         std::count_if(slots_.begin(), slots_.end(), [](const Slot &slot) { return slot.in_codec || slot.in_viewer; }));
     return held_ >= ipc::max_held(frame_bytes_)
-           || (units_waiting <= kUnitsWaiting && held_ >= ipc::kLeastHeld && live >= codec_peak_ + kBeyondCodec);
+           || (!ahead && held_ >= ipc::kLeastHeld && live >= codec_peak_ + kBeyondCodec);
 }
 
 } // namespace spice_overlay

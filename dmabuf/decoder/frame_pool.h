@@ -34,7 +34,8 @@ public:
     };
     /// Frames beyond what the codec itself needs at once (its threads and reference frames): on show, at the compositor, and the next.
     static constexpr std::size_t kBeyondCodec = 3;
-    /// The least that a device's decoder is to have beyond what it needs itself, and what the viewer gets of it.
+    /// The least that a device's decoder is to have beyond what it needs itself, and what the viewer gets of it while more than
+    /// kUnitsWaiting wait.
     static constexpr std::size_t kSurfacesHeld = 8;
 
     /// `layout` and `memory` belong to whoever holds the slot; the rest is the pool's.

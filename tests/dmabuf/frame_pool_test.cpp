@@ -179,13 +179,15 @@ TEST_F(SurfacePool, surfaces_of_an_older_generation_are_let_go_but_for_those_on_
     EXPECT_FALSE(pool.find_surface({1, 8}));
 }
 
-TEST_F(SurfacePool, viewer_has_enough_when_the_device_has_no_more)
+TEST_F(SurfacePool, viewer_has_enough_with_three_and_while_units_wait_when_the_device_has_no_more)
 {
+    constexpr std::size_t kMany = FramePool::kUnitsWaiting + 1;
     for (std::uint64_t i = 1; i <= FramePool::kSurfacesHeld; ++i) {
-        EXPECT_FALSE(pool.viewer_has_enough());
+        EXPECT_EQ(pool.viewer_has_enough(), i > FramePool::kBeyondCodec) << i;
+        EXPECT_FALSE(pool.viewer_has_enough(kMany)) << i;
         static_cast<void>(lent({1, i}));
     }
-    EXPECT_TRUE(pool.viewer_has_enough());
+    EXPECT_TRUE(pool.viewer_has_enough(kMany));
 }
 
 TEST_F(SurfacePool, slot_of_a_surface_serves_for_memory_afterwards)
