@@ -185,10 +185,24 @@ AVPixelFormat pixel_format(std::uint32_t fourcc)
     return fourcc == kFourccP010 ? AV_PIX_FMT_P010 : fourcc == kFourccNv12 ? AV_PIX_FMT_NV12 : AV_PIX_FMT_BGR0;
 }
 
-/// What `judge` says of the picture in a surface, however it can be read back.
-Result<Proof> read_and_judge(const AVFrame &surface, const Image &memory, const AVFrame &reference,
-                             const std::function<Status(const Samples &)> &judge)
+using Frame = std::unique_ptr<AVFrame, FreeFrame>;
+
+/// The reference without what is cropped off, where the device has left that out already (MPP does).
+Frame cropped_as(const AVFrame &surface, const AVFrame &reference)
 {
+    Frame cropped(av_frame_clone(&reference));
+    if (surface.width != reference.width || surface.height != reference.height)
+        if (av_frame_apply_cropping(cropped.get(), AV_FRAME_CROP_UNALIGNED) < 0)
+            cropped.reset(av_frame_clone(&reference));
+    return cropped;
+}
+
+/// What `judge` says of the picture in a surface, however it can be read back, beside the reference.
+Result<Proof> read_and_judge(const AVFrame &surface, const Image &memory, const AVFrame &whole_reference,
+                             const std::function<Status(const Samples &, const AVFrame &reference)> &judge)
+{
+    const Frame cropped = cropped_as(surface, whole_reference);
+    const AVFrame &reference = *cropped;
     if (surface.width != reference.width || surface.height != reference.height
         || memory.width() < static_cast<std::uint32_t>(reference.width)
         || memory.height() < static_cast<std::uint32_t>(reference.height))
@@ -198,15 +212,16 @@ Result<Proof> read_and_judge(const AVFrame &surface, const Image &memory, const 
     if (memory.modifier() == kModifierLinear) {
         const Mapped mapped(memory);
         if (mapped.good())
-            return verdict(judge(mapped.picture()));
+            return verdict(judge(mapped.picture(), reference));
     }
-    const std::unique_ptr<AVFrame, FreeFrame> read(av_frame_alloc());
+    const Frame read(av_frame_alloc());
     read->format = pixel_format(memory.fourcc());
     if (!surface.hw_frames_ctx || av_hwframe_transfer_data(read.get(), &surface, 0) < 0)
         return Proof::kUnreadable;
     return verdict(judge({{read->data[0], read->data[1]},
                           {static_cast<std::size_t>(read->linesize[0]), static_cast<std::size_t>(read->linesize[1])},
-                          memory.fourcc() == kFourccP010}));
+                          memory.fourcc() == kFourccP010},
+                         reference));
 }
 
 } // namespace
@@ -216,21 +231,24 @@ Result<Proof> prove(const AVFrame &surface, const Image &memory, const AVFrame &
     const bool deep = memory.fourcc() == kFourccP010;
     if (reference.format != (deep ? AV_PIX_FMT_YUV420P10 : AV_PIX_FMT_YUV420P))
         return Error{"it decodes into another format than software does"};
-    return read_and_judge(surface, memory, reference,
-                          [&](const Samples &picture) { return compare(picture, reference, exact); });
+    return read_and_judge(surface, memory, reference, [&](const Samples &picture, const AVFrame &as_shown) {
+        return compare(picture, as_shown, exact);
+    });
 }
 
 Result<Proof> prove_converted(const AVFrame &surface, const Image &memory, const AVFrame &reference,
                               const Colour &colour)
 {
     if (memory.fourcc() == kFourccXrgb8888)
-        return read_and_judge(surface, memory, reference,
-                              [&](const Samples &picture) { return compare_rgb(picture, reference, colour); });
+        return read_and_judge(surface, memory, reference, [&](const Samples &picture, const AVFrame &as_shown) {
+            return compare_rgb(picture, as_shown, colour);
+        });
     const bool eight = reference.format == AV_PIX_FMT_YUV420P || reference.format == AV_PIX_FMT_YUVJ420P;
     if (reference.format != AV_PIX_FMT_YUV420P10 && (!eight || memory.fourcc() == kFourccP010))
         return Error{"it decodes into another format than software does"};
-    return read_and_judge(surface, memory, reference,
-                          [&](const Samples &picture) { return compare(picture, reference, false); });
+    return read_and_judge(surface, memory, reference, [&](const Samples &picture, const AVFrame &as_shown) {
+        return compare(picture, as_shown, false);
+    });
 }
 
 } // namespace spice_overlay
