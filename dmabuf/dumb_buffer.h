@@ -32,10 +32,16 @@ struct PrimeHandle {
     std::uint32_t flags = 0;
     std::int32_t fd = -1;
 };
+struct MapDumb {
+    std::uint32_t handle = 0;
+    std::uint32_t pad = 0;
+    std::uint64_t offset = 0;
+};
 
 inline constexpr unsigned long kDropMaster = _IO('d', 0x1f);
 inline constexpr unsigned long kHandleToFd = _IOWR('d', 0x2d, PrimeHandle);
 inline constexpr unsigned long kCreateDumb = _IOWR('d', 0xb2, CreateDumb);
+inline constexpr unsigned long kMapDumb = _IOWR('d', 0xb3, MapDumb);
 inline constexpr unsigned long kDestroyDumb = _IOWR('d', 0xb4, DestroyDumb);
 
 } // namespace drm

@@ -86,6 +86,26 @@ const std::vector<AllowedCall> kDeviceBesides = {
     {"getrandom", "keys of hash tables"},
 };
 
+/// What Rockchip's MPP does besides, read in its source. Its threads start when it is opened: it gets no call to start another. Its buffers
+/// come from a dma-heap, whose call software has as well, from a display's device, or, on kernels older than those, from ION.
+const std::vector<AllowedCall> kMppBesides = {
+    {"ioctl", "of the device itself, /dev/mpp_service", 1, kIoctlType, ioctl_type('v')},
+    {"ioctl", "of dma-buf", 1, kIoctlType, ioctl_type('b')},
+    {"ioctl", "of ION", 1, kIoctlType, ioctl_type('I')},
+    {"ioctl", "where a display's memory is to be mapped", 1, kWord, drm::kMapDumb},
+    {"fcntl", "whether a buffer may be written", 1, kWord, F_GETFL},
+    {"exit", "a thread ends"},
+    {"madvise", "a thread ends, and gives its stack back"},
+    {"restart_syscall", "a wait with an end goes on after SIGCONT"},
+    {"clock_nanosleep", "waits that are short"},
+    {"sched_yield", "the same, by the watchdog's thread"},
+    {"lseek", "a dmabuf's size"},
+    {"fstatfs", "whether it is one"},
+    {"fstat", "which one it is"},
+    {"getpid", "names in what it says of its buffers"},
+    {"gettid", "the same"},
+};
+
 std::vector<AllowedCall> joined(std::vector<AllowedCall> list, const std::vector<AllowedCall> &more)
 {
     list.insert(list.end(), more.begin(), more.end());
@@ -97,7 +117,16 @@ std::vector<AllowedCall> joined(std::vector<AllowedCall> list, const std::vector
 const std::vector<AllowedCall> &call_list(SandboxKind kind)
 {
     static const std::vector<AllowedCall> device = joined(kSoftware, kDeviceBesides);
-    return kind == SandboxKind::kSoftware ? kSoftware : device;
+    static const std::vector<AllowedCall> mpp = joined(kSoftware, kMppBesides);
+    switch (kind) {
+    case SandboxKind::kSoftware:
+        break;
+    case SandboxKind::kDevice:
+        return device;
+    case SandboxKind::kMpp:
+        return mpp;
+    }
+    return kSoftware;
 }
 
 std::vector<std::string> call_names(SandboxKind kind)

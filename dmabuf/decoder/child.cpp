@@ -28,9 +28,10 @@ std::vector<std::string> child_environment()
         if (const char *value = std::getenv(name))
             environment.push_back(std::string(name) + "=" + value);
     }
-    // Which drivers there are, and which of them: libva's, and those of Vulkan's loader.
+    // Which drivers there are, and which of them: libva's, and those of Vulkan's loader; and what Rockchip's MPP is to say of its work.
     for (char **entry = environ; *entry; ++entry)
-        if (const std::string_view text = *entry; text.starts_with("LIBVA_") || text.starts_with("VK_"))
+        if (const std::string_view text = *entry;
+            text.starts_with("LIBVA_") || text.starts_with("VK_") || text.starts_with("mpp_"))
             environment.emplace_back(*entry);
     return environment;
 }

@@ -188,6 +188,12 @@ std::optional<Failure> VideoCodec::start(std::span<const std::uint8_t> extradata
     return std::nullopt;
 }
 
+std::string_view VideoCodec::wrapper() const
+{
+    const char *name = context_->codec->wrapper_name;
+    return name ? name : "";
+}
+
 std::optional<ImageLayout> VideoCodec::layout(std::uint32_t fourcc, int width, int height) const
 {
     return aligned_layout(*context_, fourcc, width, height);

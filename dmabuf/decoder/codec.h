@@ -15,6 +15,7 @@ extern "C" {
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace spice_overlay {
@@ -58,6 +59,8 @@ public:
     void flush();
 
     [[nodiscard]] const DirectRule &rule() const { return rule_; }
+    /// The library that FFmpeg's decoder hands all work to, "rkmpp"; empty: none.
+    [[nodiscard]] std::string_view wrapper() const;
 
     /// Grows when a device's surfaces are made anew, from 1; that of a frame is 0 when FFmpeg says nothing of where its surface is from.
     [[nodiscard]] std::uint64_t generation() const { return generation_; }

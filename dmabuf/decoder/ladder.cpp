@@ -56,7 +56,7 @@ Ladder::Ladder(const ipc::Open &open, std::vector<FormatSet::Entry> accepted, Un
 {
 }
 
-/// The table's first that opens and has a decoder for the codec.
+/// The table's first that opens and has a decoder for the codec, which starts where it has its device to itself: it opens files then.
 void Ladder::open_device(std::span<const std::uint8_t> extradata)
 {
     if (static_cast<ipc::HardwareUse>(open_.hardware) == ipc::HardwareUse::kNever)
@@ -67,25 +67,42 @@ void Ladder::open_device(std::span<const std::uint8_t> extradata)
                                                                                         : Image::Backing::kDmabuf;
     for (const HardwareDriver &driver : hardware_drivers()) {
         auto device = driver.open(render_node_.get(), wary, backing);
-        if (device && VideoCodec::has_decoder(open_, **device)) {
+        if (!device) {
+            refuse(driver.name, device.error().message);
+        } else if (!VideoCodec::has_decoder(open_, **device)) {
+            refuse(driver.name, "FFmpeg has no decoder for it");
+        } else {
             device_ = std::move(*device);
-            break;
+            if (device_->device() || start_hardware(extradata))
+                break;
+            device_.reset();
         }
-        refusals_ += (refusals_.empty() ? "" : "; ") + std::string(driver.name) + ": "
-                     + (device ? "FFmpeg has no decoder for it" : device.error().message);
     }
-    if (device_ && !device_->device()) // it opens files when it starts
-        start_hardware(extradata);
     ::alarm(0);
 }
 
-void Ladder::start_hardware(std::span<const std::uint8_t> extradata)
+void Ladder::refuse(const std::string &name, const std::string &why)
+{
+    refusals_ += (refusals_.empty() ? "" : "; ") + name + ": " + why;
+}
+
+SandboxKind Ladder::sandbox() const
+{
+    if (!device_)
+        return SandboxKind::kSoftware;
+    return hardware_ && hardware_->wrapper() == "rkmpp" ? SandboxKind::kMpp : SandboxKind::kDevice;
+}
+
+/// False: it does not start, and refusals_ say why.
+bool Ladder::start_hardware(std::span<const std::uint8_t> extradata)
 {
     hardware_.emplace(open_, pool_, device_.get(), accepted_);
-    if (auto failure = hardware_->start(extradata)) {
-        hardware_.reset();
-        refusals_ = device_->name() + ": " + failure->why;
-    }
+    auto failure = hardware_->start(extradata);
+    if (!failure)
+        return true;
+    hardware_.reset();
+    refuse(device_->name(), failure->why);
+    return false;
 }
 
 std::optional<Failure> Ladder::start(std::span<const std::uint8_t> extradata)
@@ -97,7 +114,7 @@ std::optional<Failure> Ladder::start(std::span<const std::uint8_t> extradata)
     if (device_) {
         watchdog_ = std::make_unique<Watchdog>(kPatience, listener_.hung);
         if (device_->device())
-            start_hardware(extradata);
+            static_cast<void>(start_hardware(extradata));
     }
     listener_.path(hardware_ ? Path{true, false, device_->name(), {}} : Path{false, false, "software", refusals_});
     return std::nullopt;

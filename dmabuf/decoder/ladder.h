@@ -6,6 +6,7 @@
 #include "hardware.h"
 #include "post_processor.h"
 #include "proof.h"
+#include "sandbox.h"
 #include "watchdog.h"
 
 #include <functional>
@@ -42,7 +43,8 @@ public:
     /// Opens the device, with whatever files its driver reads: its codec too, where that has its device to itself. What does not return is
     /// ended by SIGALRM.
     void open_device(std::span<const std::uint8_t> extradata);
-    [[nodiscard]] bool has_device() const { return device_ != nullptr; }
+    /// By what it may come to decode.
+    [[nodiscard]] SandboxKind sandbox() const;
     /// Opens the codecs: afterwards the process may lock itself in.
     [[nodiscard]] std::optional<Failure> start(std::span<const std::uint8_t> extradata);
 
@@ -63,7 +65,8 @@ private:
         bool key = false;
     };
 
-    void start_hardware(std::span<const std::uint8_t> extradata);
+    void refuse(const std::string &name, const std::string &why);
+    [[nodiscard]] bool start_hardware(std::span<const std::uint8_t> extradata);
     void keep(const VideoCodec::Unit &unit);
     void make_reference(const VideoCodec::Unit &unit);
     void take(const AVFrame &frame);

@@ -106,7 +106,12 @@ SandboxLayer landlock()
         layer.detail += ", no signal or abstract socket of others";
     }
     const long fd = ::syscall(SYS_landlock_create_ruleset, &rules, size, 0);
-    layer.holds = fd >= 0 && ::syscall(SYS_landlock_restrict_self, fd, 0) == 0;
+    unsigned flags = 0;
+    if (abi >= 8) {
+        flags = 1u << 3; // LANDLOCK_RESTRICT_SELF_TSYNC: for threads that a driver has started, too
+        layer.detail += ", in every thread";
+    }
+    layer.holds = fd >= 0 && ::syscall(SYS_landlock_restrict_self, fd, flags) == 0;
     if (!layer.holds)
         layer.detail = std::string("refused: ") + std::strerror(errno);
     if (fd >= 0)
@@ -158,15 +163,20 @@ std::string try_out(SandboxKind kind)
 
 } // namespace
 
-Result<std::vector<SandboxLayer>> give_up_rights()
+Status give_up_privileges()
 {
     if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return Error{std::string("cannot give up privileges: ") + std::strerror(errno)};
+    return drop_capabilities();
+}
+
+Result<std::vector<SandboxLayer>> give_up_rights()
+{
+    if (Status status = give_up_privileges(); !status)
+        return status.error();
     if (Status status = limit_resources(); !status)
         return status.error();
     SandboxLayer files = landlock();
-    if (Status status = drop_capabilities(); !status)
-        return status.error();
     return std::vector<SandboxLayer>{{"no-new-privileges", true, "for good"},
                                      {"capabilities", true, "none left"},
                                      {"limits", true, "memory, descriptors, sizes of files; no core dump"},
@@ -193,8 +203,8 @@ SandboxLayer enter_sandbox(SandboxKind kind)
 std::string sandbox_report()
 {
     std::string text = try_out(SandboxKind::kSoftware);
-    for (const auto &[kind, name] :
-         {std::pair{SandboxKind::kSoftware, "software"}, std::pair{SandboxKind::kDevice, "device"}}) {
+    for (const auto &[kind, name] : {std::pair{SandboxKind::kSoftware, "software"},
+                                     std::pair{SandboxKind::kDevice, "device"}, std::pair{SandboxKind::kMpp, "mpp"}}) {
         const std::vector<std::string> names = call_names(kind);
         text += std::string("calls ") + name + " " + std::to_string(names.size());
         for (const std::string &call : names)

@@ -12,6 +12,7 @@ namespace spice_overlay {
 enum class SandboxKind {
     kSoftware, ///< processors alone
     kDevice,   ///< VA-API or V4L2: ioctls of DRM, dma-buf, V4L2 and media, and the threads that drivers start late
+    kMpp,      ///< Rockchip's MPP: ioctls of its device and of dma-buf; its threads have started
 };
 
 /// One layer of the sandbox. Each holds without the others.
@@ -21,9 +22,12 @@ struct SandboxLayer {
     std::string detail; ///< what holds, or why nothing does and what helps; for people
 };
 
-/// First step: no new privileges, no capability, limits, and by Landlock no path, no network and no signal to others.
-/// Holds for the calling thread and those that it starts from here on: call it when all files have been opened (a
-/// device's driver is loaded) and before the codec's threads begin. What this kernel lacks is a layer that does not
+/// Before anything else: no new privileges and no capability, for the calling thread and those that it starts from here on, a driver's too.
+[[nodiscard]] Status give_up_privileges();
+
+/// First step: what give_up_privileges() gives up, limits, and by Landlock no path, no network and no signal to others.
+/// Landlock holds for all threads from Linux 7.0 on, before that for the calling thread and those that it starts from here on: call it when
+/// all files have been opened (a device's driver is loaded) and before the codec's threads begin. What this kernel lacks is a layer that does not
 /// hold; an Error is a layer that every kernel has and that could not be put up.
 [[nodiscard]] Result<std::vector<SandboxLayer>> give_up_rights();
 

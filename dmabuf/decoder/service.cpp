@@ -112,9 +112,12 @@ std::optional<Failure> Service::open()
 }
 
 /// Between the sandbox's two steps: FFmpeg's threads inherit the first, and nothing of the stream is decoded before the
-/// second. A device's driver is loaded before both.
+/// second. A device's driver is loaded before both, and may have threads by then (Rockchip's has): of the first step they have
+/// what goes before, the second holds for them as well.
 std::optional<Failure> Service::start_codec(std::span<const std::uint8_t> extradata)
 {
+    if (Status status = sandboxed_ ? give_up_privileges() : Status(Success{}); !status)
+        return Failure{wire::Reason::kNoResources, status.error().message};
     ladder_->open_device(extradata);
     if (!sandboxed_) {
         log_line("runs WITHOUT A SANDBOX (--no-sandbox): whoever takes it over has this account");
@@ -129,7 +132,7 @@ std::optional<Failure> Service::start_codec(std::span<const std::uint8_t> extrad
         log_to_viewer();
         ::dup2(STDIN_FILENO, STDERR_FILENO);
     }
-    layers->push_back(enter_sandbox(ladder_->has_device() ? SandboxKind::kDevice : SandboxKind::kSoftware));
+    layers->push_back(enter_sandbox(ladder_->sandbox()));
     for (const SandboxLayer &layer : *layers)
         if (!layer.holds)
             log_line("the sandbox lacks a layer, " + layer.name + ": " + layer.detail);

@@ -2,7 +2,7 @@
 // Enters the decoder's sandbox by the decoder's own calls and tries one thing that is none of its business. Exits with 100
 // when that was let through, with 101 when it failed and the process lived on.
 //
-// usage: sandbox-probe ATTEMPT [device] [thread] [no-filter] [filter-alone], or --list
+// usage: sandbox-probe ATTEMPT [device|mpp] [thread] [no-filter] [filter-alone], or --list
 #include "dmabuf/allocator.h"
 #include "dmabuf/decoder/ipc.h"
 #include "dmabuf/decoder/log.h"
@@ -88,7 +88,7 @@ struct Attempt {
     const char *name;
     const char *call; ///< what the filter is to name
     std::function<long()> run;
-    bool of_device = true; ///< forbidden with a device as well
+    bool of_device = true; ///< forbidden with any device as well
 };
 
 char *const kArguments[] = {const_cast<char *>("true"), nullptr};
@@ -217,7 +217,9 @@ int main(int argc, char **argv)
     ::mallopt(M_ARENA_MAX, 1); // as main.cpp
     ::alarm(15); // what is let through may not come back; an emulated processor takes seconds to get here
     prepare();
-    const SandboxKind kind = given("device") ? SandboxKind::kDevice : SandboxKind::kSoftware;
+    const SandboxKind kind = given("device") ? SandboxKind::kDevice
+                             : given("mpp")  ? SandboxKind::kMpp
+                                             : SandboxKind::kSoftware;
     if (!given("filter-alone") && !give_up_rights())
         return 102;
 

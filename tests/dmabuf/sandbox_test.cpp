@@ -131,17 +131,18 @@ TEST_P(Forbidden, things_end_the_process_and_are_named)
 INSTANTIATE_TEST_SUITE_P(
     sandbox, Forbidden,
     testing::Values(std::vector<std::string>{}, std::vector<std::string>{"device"}, std::vector<std::string>{"thread"},
-                    std::vector<std::string>{"device", "thread"}, std::vector<std::string>{"filter-alone"}),
+                    std::vector<std::string>{"device", "thread"}, std::vector<std::string>{"mpp", "thread"},
+                    std::vector<std::string>{"filter-alone"}),
     [](const auto &test) {
         std::string name = "software";
         for (const std::string &word : test.param)
-            name = word == "device" ? "device" : name + (word == "thread" ? "_thread" : "_filter_alone");
+            name = word == "device" || word == "mpp" ? word : name + (word == "thread" ? "_thread" : "_filter_alone");
         return name;
     });
 
 TEST(Sandbox, what_decoding_takes_is_left)
 {
-    for (const char *kind : {"software", "device"}) {
+    for (const char *kind : {"software", "device", "mpp"}) {
         for (const char *where : {"main", "thread"}) {
             const Outcome outcome =
                 probe({"decode", kind, where, kSanitized || !have_call_filter() ? "no-filter" : "filter"});
@@ -170,6 +171,7 @@ TEST(Sandbox, report_names_every_layer_and_every_call)
         EXPECT_NE(report.find(std::string("layer ") + layer + " "), std::string::npos) << layer << '\n' << report;
     EXPECT_NE(report.find("calls software "), std::string::npos) << report;
     EXPECT_NE(report.find("calls device "), std::string::npos) << report;
+    EXPECT_NE(report.find("calls mpp "), std::string::npos) << report;
     EXPECT_FALSE(held("no-new-privileges").empty()) << report;
     EXPECT_FALSE(held("capabilities").empty()) << report;
     // What this machine has is not to be missing.
@@ -218,8 +220,10 @@ TEST(CallLists, are_as_short_as_promised_and_have_reasons)
 {
     EXPECT_LE(call_names(SandboxKind::kSoftware).size(), 20u);
     EXPECT_LE(call_names(SandboxKind::kDevice).size(), 35u);
-    for (const AllowedCall &call : call_list(SandboxKind::kDevice))
-        EXPECT_GT(std::strlen(call.why), 5u) << call.name;
+    EXPECT_LE(call_names(SandboxKind::kMpp).size(), 30u);
+    for (const SandboxKind kind : {SandboxKind::kDevice, SandboxKind::kMpp})
+        for (const AllowedCall &call : call_list(kind))
+            EXPECT_GT(std::strlen(call.why), 5u) << call.name;
 }
 
 TEST(CallLists, become_a_filter_on_both_architectures)
@@ -227,7 +231,7 @@ TEST(CallLists, become_a_filter_on_both_architectures)
     if (!have_call_filter())
         GTEST_SKIP() << "built without libseccomp";
     for (const char *architecture : {"x86_64", "aarch64"}) {
-        for (const SandboxKind kind : {SandboxKind::kSoftware, SandboxKind::kDevice}) {
+        for (const SandboxKind kind : {SandboxKind::kSoftware, SandboxKind::kDevice, SandboxKind::kMpp}) {
             auto text = print_call_filter(kind, architecture);
             ASSERT_TRUE(text) << architecture << ": " << text.error().message;
             EXPECT_NE(text->find("filter for arch " + std::string(architecture)), std::string::npos) << *text;
