@@ -5,6 +5,7 @@ by the ffmpeg program. Shares no code with the programs under test."""
 import functools
 import hashlib
 import json
+import os
 import pathlib
 import struct
 import subprocess
@@ -94,6 +95,11 @@ ENCODERS = {
 PIXELS = {"mjpeg": "yuvj420p", "vp9-10": "yuv420p10le"}  # other than yuv420p: full range, 10 bits
 
 
+def _unfinished(path):
+    """Where to write what becomes `path`: tests that run beside each other may make the same."""
+    return path.with_name(f"unfinished-{os.getpid()}-{path.name}")
+
+
 def make(folder, width, height, count=240, fps=30, seed=1, codec="h264", suffix="mkv", options=()):
     """Path of a test clip, made on first use. 4:2:0, untagged colours."""
     kind = hashlib.sha256(repr((pathlib.Path(__file__).read_bytes(), codec, options)).encode()).hexdigest()[:8]
@@ -101,7 +107,7 @@ def make(folder, width, height, count=240, fps=30, seed=1, codec="h264", suffix=
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name("unfinished-" + path.name)
+    unfinished = _unfinished(path)
     ffmpeg = subprocess.Popen(
         [
             "ffmpeg",
@@ -213,7 +219,7 @@ class Reference:
 
     def _decode(self, raw, limit):
         raw.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = raw.with_name("unfinished-" + raw.name)
+        unfinished = _unfinished(raw)
         # Passthrough: every decoded frame once, as it is. Range and matrix stay the video's own.
         pixels = "yuv420p10le" if self.deep else "yuvj420p" if self.full_range else "yuv420p"
         done = subprocess.run(
