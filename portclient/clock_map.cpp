@@ -10,7 +10,7 @@ wire::Ping ClockMap::ping(std::int64_t now)
     wire::Ping ping{next_id_++, static_cast<std::uint64_t>(now)};
     asked_.push_back(ping);
     if (asked_.size() > kRecent)
-        asked_.pop_front();
+        asked_.erase(asked_.begin());
     return ping;
 }
 
@@ -29,7 +29,7 @@ void ClockMap::pong(const wire::Pong &pong, std::int64_t now)
         return;
     samples_.push_back({round_trip, ((received - sent) + (replied - now)) / 2});
     if (samples_.size() > kRecent)
-        samples_.pop_front();
+        samples_.erase(samples_.begin());
     ahead_ = std::ranges::min_element(samples_, {}, &Sample::round_trip)->ahead;
     known_ = true;
 }

@@ -3,10 +3,8 @@
 
 #include "wire/messages.h"
 
-#include <array>
 #include <cstdint>
-#include <deque>
-#include <optional>
+#include <vector>
 
 namespace spice_overlay {
 
@@ -35,8 +33,8 @@ private:
     static constexpr std::size_t kRecent = 8;
 
     std::uint32_t next_id_ = 1;
-    std::deque<wire::Ping> asked_;
-    std::deque<Sample> samples_;
+    std::vector<wire::Ping> asked_; ///< oldest first, as samples_: few, and mostly none
+    std::vector<Sample> samples_;
     bool known_ = false;
     std::int64_t ahead_ = 0; ///< guest's clock minus local clock
 };

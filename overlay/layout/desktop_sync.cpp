@@ -49,6 +49,7 @@ VideoGeometry::VideoGeometry(const wire::Geometry &g, const GuestRect &display)
     : serial(g.serial), target(to_rect(g.target)), crop(g.crop), placeholder(g.placeholder)
 {
     std::vector<GuestRect> rects;
+    rects.reserve(g.visible.size());
     for (const wire::Rect &r : g.visible)
         rects.push_back(to_rect(r).intersected(target).intersected(display));
     visible = GuestRegion::united(rects, kMostBoxes).value_or(GuestRegion());

@@ -137,6 +137,7 @@ Plan make_plan(std::span<const PlannedStream> streams, const Fit &fit)
     Plan plan;
     if (fit.empty())
         return plan;
+    plan.videos.reserve(streams.size());
     std::vector<Below> below;
     std::vector<VideoPlan> above;
     const GuestRect display{{0, 0, fit.guest_width, fit.guest_height}};

@@ -97,6 +97,7 @@ BoxSet BoxSet::combine(const BoxSet &a, const BoxSet &b, Op op, std::size_t most
         return op == Op::kUnion ? in_a || in_b : op == Op::kIntersect ? in_a && in_b : in_a && !in_b;
     };
     BoxSet result;
+    result.boxes_.reserve(std::min(a.boxes_.size() + b.boxes_.size(), most)); // mostly enough
     BandCursor ca(a.boxes_);
     BandCursor cb(b.boxes_);
     std::size_t last_band = 0;

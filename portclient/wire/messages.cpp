@@ -445,7 +445,7 @@ bool decode(std::span<const std::uint8_t> message, Message &out, std::string &wh
     }
     const char *problem = flags & ~entry->flags ? "undefined flag" : entry->decode(in, flags, out);
     if (problem)
-        why = std::string(entry->name) + ": " + problem;
+        why.assign(entry->name).append(": ").append(problem);
     return !problem;
 }
 
