@@ -12,12 +12,21 @@ constexpr std::uint64_t kNonce = 0x3131313131313131; ///< of the side that reads
 
 /// What a deframer makes of a row of bytes, in whichever pieces they come.
 struct Heard {
-    Heard() { deframer.reset(kNonce); }
+    Heard()
+    {
+        deframer.reset(kNonce);
+        messages.reserve(512);
+    }
     void feed(std::span<const std::uint8_t> bytes)
     {
         deframer.feed(bytes, [this](const wire::Message &message) {
-            wire::encode(message, messages);
-            if (const auto *hello = std::get_if<wire::Hello>(&message)) {
+            const auto *hello = std::get_if<wire::Hello>(&message);
+            if (!hello) {
+                wire::encode(message, messages);
+            } else {
+                messages.insert(messages.end(),
+                                {static_cast<std::uint8_t>(hello->nonce), static_cast<std::uint8_t>(hello->peer_nonce),
+                                 static_cast<std::uint8_t>(hello->codecs.size())});
                 const auto outcome = handshake.receive(*hello);
                 require(!(outcome.established && outcome.incompatible), "a conversation is possible, or is not");
                 require(!outcome.reset || !handshake.established() || outcome.established,
@@ -29,8 +38,8 @@ struct Heard {
     }
     [[nodiscard]] bool same(const Heard &o) const
     {
-        return messages == o.messages && deframer.state() == o.deframer.state() && deframer.error() == o.deframer.error()
-               && deframer.skipped_bytes() == o.deframer.skipped_bytes()
+        return messages == o.messages && deframer.state() == o.deframer.state()
+               && deframer.error() == o.deframer.error() && deframer.skipped_bytes() == o.deframer.skipped_bytes()
                && deframer.unknown_messages() == o.deframer.unknown_messages()
                && deframer.mid_message() == o.deframer.mid_message()
                && handshake.established() == o.handshake.established();
@@ -46,25 +55,36 @@ struct Heard {
     Bytes messages; ///< written again
 };
 
-/// A HELLO as the other side may send it.
-wire::Hello hello(Input &in)
+/// Appends a HELLO as the other side may send it: one of 32, written once and for all.
+void append_hello(std::uint8_t choice, Bytes &out)
 {
-    wire::Hello hello;
-    const std::uint8_t choice = in.byte();
-    hello.role = choice % 16 == 15 ? wire::Role::kClient : wire::Role::kGuest;
-    hello.nonce = 1 + choice / 64;
-    hello.peer_nonce = choice % 8 == 7 ? 0 : choice % 8 == 6 ? kNonce + 1 : kNonce;
-    if (choice / 16 % 4 == 3)
-        hello.min_version = hello.max_version = wire::kProtocolVersion + 1;
-    return hello;
+    static const std::array<Bytes, 32> written = [] {
+        std::array<Bytes, 32> made;
+        for (std::size_t i = 0; i < made.size(); ++i) {
+            wire::Hello hello;
+            hello.nonce = 1 + i / 16;
+            hello.peer_nonce = i % 8 == 7 ? 0 : i % 8 == 6 ? kNonce + 1 : kNonce;
+            if (i % 8 == 5)
+                hello.role = wire::Role::kClient;
+            if (i % 8 == 4)
+                hello.min_version = hello.max_version = wire::kProtocolVersion + 1;
+            if (i % 16 > 8)
+                hello.codecs = {{wire::Codec::kVp9, 0, -1, -1, 640, 360}};
+            wire::encode(hello, made[i]);
+        }
+        return made;
+    }();
+    const Bytes &bytes = written[choice % written.size()];
+    out.insert(out.end(), bytes.begin(), bytes.end());
 }
 
 /// Bytes in pieces, and the same at once: both make the same messages.
 void in_pieces(Input &in)
 {
     Bytes bytes;
-    if (in.byte() % 8 != 7)
-        wire::encode(hello(in), bytes);
+    bytes.reserve(512);
+    if (const std::uint8_t choice = in.byte(); choice < 0xe0)
+        append_hello(choice, bytes);
     std::array<std::size_t, 4> cuts{};
     for (std::size_t &cut : cuts)
         cut = in.byte();
@@ -72,7 +92,7 @@ void in_pieces(Input &in)
         const std::uint8_t number = type(in);
         const std::uint8_t choice = in.byte();
         if (choice >= 0xe0) {
-            wire::encode(hello(in), bytes);
+            append_hello(choice, bytes);
         } else if (choice >= 0xd0) {
             const auto noise = in.borrow(choice % 16u);
             bytes.insert(bytes.end(), noise.begin(), noise.end());
@@ -99,7 +119,7 @@ void in_pieces(Input &in)
 /// Units of a stream, as a sender splits and shortens them, come out as they went in.
 void units(Input &in)
 {
-    static const Bytes data(3 * wire::kChunkPayload, 0xda);
+    static const Bytes data(wire::kChunkPayload + 300, 0xda);
     wire::UnitReference sent;
     wire::UnitReference taken;
     wire::AccessUnit unit;
@@ -110,7 +130,8 @@ void units(Input &in)
         if (choice % 8 == 7)
             unit.epoch += in.byte();
         unit.flags = choice / 8 % 8;
-        unit.pts = choice % 16 == 9 ? in.number<std::int64_t>() % (wire::kMaxTime + 1) : unit.pts + in.number<std::int16_t>();
+        unit.pts =
+            choice % 16 == 9 ? in.number<std::int64_t>() % (wire::kMaxTime + 1) : unit.pts + in.number<std::int16_t>();
         unit.pts = std::clamp(unit.pts, -wire::kMaxTime, wire::kMaxTime);
         unit.data = std::span(data).first(choice == 0xff ? data.size() - in.byte() : 1u + in.byte());
         Bytes bytes;

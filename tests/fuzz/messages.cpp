@@ -24,7 +24,8 @@ void one_message(Input in)
     Bytes raw;
     append_message(number, flags & 0x20 ? flags : flags & kFlagsThatMeanMuch, in.rest(), raw);
     wire::Message message;
-    std::string why;
+    static std::string why; // its memory serves again
+    why.clear();
     if (flags >= 0xfe) {
         raw[0] = static_cast<std::uint8_t>(raw[0] + 1 + (flags & 1));
         require(!wire::decode(raw, message, why) && !why.empty(), "a message has the size that it says");

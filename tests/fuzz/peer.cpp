@@ -278,61 +278,6 @@ private:
     std::array<std::unique_ptr<Player>, 2> players_;
 };
 
-/// A stream's units on their way out, and what goes before them, by themselves: no player can send a unit of nothing, or one that is too large.
-void drive_sender(Input &in)
-{
-    guest::StreamSender sender(1);
-    guest::Outbox outbox;
-    std::int64_t now = 0;
-    std::uint64_t granted = 0, sent = 0, pushed = 0;
-    while (!in.empty()) {
-        now += in.byte() * kMs;
-        switch (in.byte() % 8) {
-        case 0:
-        case 1: {
-            guest::Unit unit;
-            unit.key = in.byte() % 2;
-            unit.droppable = !unit.key && in.byte() % 2;
-            unit.data.resize(in.rarely(64) ? wire::kMaxAccessUnit + 1
-                                           : in.pick<std::size_t>({0, 1, 100, 40000, 100000}));
-            if (sender.has_room()) {
-                sender.push(std::move(unit), now + in.byte() * kMs, now);
-                ++pushed;
-            }
-            break;
-        }
-        case 2:
-            granted = std::max<std::uint64_t>(granted, in.number<std::uint32_t>() % (1u << 20));
-            sender.grant(granted, in.byte());
-            break;
-        case 3:
-            sender.settle(now);
-            break;
-        case 4:
-            sender.restart_at_key();
-            break;
-        case 5:
-            sender.flush(in.byte());
-            break;
-        case 6: {
-            wire::Geometry geometry;
-            geometry.stream = 1 + in.byte() % 2u;
-            outbox.control(in.byte() % 2 ? wire::Message(geometry) : wire::Message(wire::Ping{}));
-            break;
-        }
-        default: {
-            const auto data = outbox.front([&](Bytes &out) { return sender.next_message(out); });
-            outbox.wrote(std::min<std::size_t>(data.size(), in.number<std::uint16_t>()));
-            sent = sender.counters().bytes;
-        }
-        }
-        require(sent <= granted, "no more is sent than was granted");
-        require(sender.counters().sent + sender.counters().dropped <= pushed, "each unit is sent or left out, once");
-        require(sender.units_waiting() > 0 || sender.deadline() < 0, "who waits for nothing needs no time");
-        require(!sender.idle() || sender.bytes_waiting() == 0, "who is idle has nothing left");
-    }
-}
-
 } // namespace
 } // namespace spice_overlay::fuzz
 
@@ -344,11 +289,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
     (void)none;
     const int free = lowest_free_descriptor();
     {
-        if (size > 0 && data[0] == 0xfe) {
-            Input in(data + 1, size - 1);
-            drive_sender(in);
-            return 0;
-        }
         const Kind kind = size == 0         ? Kind::kSocket
                           : data[0] == 0xff ? Kind::kVirtio
                           : data[0] == 0xfd ? Kind::kSlow

@@ -9,10 +9,10 @@
 namespace spice_overlay::fuzz {
 
 inline constexpr std::array kTypes = {
-    wire::Type::kHello,       wire::Type::kPing,         wire::Type::kPong,        wire::Type::kStreamClose,
-    wire::Type::kStreamOpen,  wire::Type::kAccessUnit,   wire::Type::kGeometry,    wire::Type::kAccessUnitChunk,
-    wire::Type::kPlayState,   wire::Type::kStreamAccept, wire::Type::kStreamReject, wire::Type::kCredit,
-    wire::Type::kFeedback,    wire::Type::kNeedKey,      wire::Type::kClientState, wire::Type::kStreamState};
+    wire::Type::kHello,      wire::Type::kPing,         wire::Type::kPong,         wire::Type::kStreamClose,
+    wire::Type::kStreamOpen, wire::Type::kAccessUnit,   wire::Type::kGeometry,     wire::Type::kAccessUnitChunk,
+    wire::Type::kPlayState,  wire::Type::kStreamAccept, wire::Type::kStreamReject, wire::Type::kCredit,
+    wire::Type::kFeedback,   wire::Type::kNeedKey,      wire::Type::kClientState,  wire::Type::kStreamState};
 inline constexpr std::uint8_t kFlagsThatMeanMuch = 31;
 
 /// One of them, or a number that has none yet.

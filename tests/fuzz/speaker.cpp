@@ -3,6 +3,17 @@
 
 namespace spice_overlay::fuzz {
 
+namespace {
+
+/// Of units: the same for all of them, made once.
+std::span<const std::uint8_t> unit_data(std::size_t size)
+{
+    static const Bytes data(65'000, 0xda);
+    return std::span(data).first(size);
+}
+
+} // namespace
+
 void Speaker::next(Input &in, Bytes &out)
 {
     switch (in.byte() % 16) {
@@ -50,7 +61,7 @@ void Speaker::unit(Input &in, std::uint32_t id, Bytes &out)
         if (!in.rarely(8)) { // the next part of the unit under way
             const auto left = std::min<std::uint32_t>(s.size - s.sent, 65'000);
             const auto part = std::min(left, in.pick<std::uint32_t>({left, 1, 1000, 32'000}));
-            wire::encode(wire::AccessUnitChunk{id, s.serial - 1, s.sent, std::span(data_).first(part)}, out);
+            wire::encode(wire::AccessUnitChunk{id, s.serial - 1, s.sent, unit_data(part)}, out);
             s.sent += part;
             return;
         }
@@ -69,12 +80,12 @@ void Speaker::unit(Input &in, std::uint32_t id, Bytes &out)
         s.size = unit.total_size =
             size + in.pick<std::uint32_t>({1, 1000, 60'000, 1u << 20, wire::kMaxAccessUnit - 65'000});
         s.sent = size;
-        unit.data = std::span(data_).first(size);
+        unit.data = unit_data(size);
         s.reference = {true, unit.serial, unit.epoch, unit.pts};
         return wire::encode(unit, out);
     }
     std::vector<std::size_t> ends;
-    unit.data = std::span(data_).first(size);
+    unit.data = unit_data(size);
     wire::encode_access_unit(unit, out, ends, kind % 4 == 2 ? nullptr : &s.reference);
 }
 

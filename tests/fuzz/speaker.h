@@ -33,7 +33,6 @@ private:
     std::map<std::uint32_t, Stream> streams_;
     std::uint32_t last_stream_ = 0;
     std::uint64_t nonce_ = 0x9e57;
-    Bytes data_ = Bytes(70'000, 0xda);
 };
 
 /// Damages a byte behind `from`, now and then.
