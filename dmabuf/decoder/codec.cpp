@@ -10,8 +10,10 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
+#include <thread>
 
 namespace spice_overlay {
 
@@ -20,6 +22,13 @@ namespace {
 constexpr unsigned kPatience = 60;           ///< units without a picture; reference and field delays stay below 48
 constexpr unsigned kUnsupportedPatience = 3; ///< units that FFmpeg says it has no code for, before the first picture
 constexpr int kPicturesPerUnit = 64;
+
+/// In which a device that has enough to decode has to take another unit. Below the watchdog's, which is for one that does not return.
+constexpr std::chrono::seconds kBusy{1};
+constexpr std::chrono::milliseconds kNap{2}; ///< between asking whether it does, where the asking does not wait
+
+constexpr unsigned kPushers = 96;                            ///< units; asynchronous decoders hold some 20 pictures back
+constexpr std::int64_t kPusherTime = AV_NOPTS_VALUE + 1; ///< of pictures that nobody is to see
 
 /// What a small core decodes in a second. Measured: H.264 165 million on a server's core; 720p30 is 28, 1080p30 62.
 constexpr double kPixelsPerThread = 35e6;
@@ -318,20 +327,48 @@ std::optional<Failure> VideoCodec::decode(const Unit &unit, const std::function<
 {
     if (count_slices(static_cast<wire::Codec>(open_.codec), unit.data) > kMaxSlices)
         return Failure{wire::Reason::kTooLarge, "access unit of more than " + std::to_string(kMaxSlices) + " slices"};
-    // Not reference-counted: FFmpeg copies the unit and pads it, and its place is free at once.
+    pictures_ = 0;
+    fill_packet(unit);
+    if (holds_pictures())
+        awaited_.insert(unit.pts);
+    if (awaited_.size() > kPushers) // units without a picture
+        awaited_.erase(awaited_.begin());
+    int error = send(sink);
+    const int later = receive(sink);
+    if (error >= 0)
+        error = later;
+    return judge(unit.key, error);
+}
+
+/// Not reference-counted: FFmpeg copies the unit and pads it, and its place is free at once.
+void VideoCodec::fill_packet(const Unit &unit)
+{
+    av_packet_unref(packet_.get());
     packet_->data = const_cast<std::uint8_t *>(unit.data.data());
     packet_->size = static_cast<int>(unit.data.size());
     packet_->pts = unit.pts;
     packet_->dts = AV_NOPTS_VALUE;
     packet_->flags = unit.key ? AV_PKT_FLAG_KEY : 0;
+}
 
-    pictures_ = 0;
-    int error = avcodec_send_packet(context_.get(), packet_.get());
-    const int later = receive(sink);
-    av_packet_unref(packet_.get());
-    if (error >= 0)
-        error = later;
-    return judge(unit.key, error);
+/// Hands the packet over. A device that decodes on its own takes none while it has enough, and may have no picture either, whatever FFmpeg's
+/// documentation says of that.
+int VideoCodec::send(const std::function<void(AVFrame &)> &sink)
+{
+    const auto end = std::chrono::steady_clock::now() + kBusy;
+    for (;;) {
+        const int error = avcodec_send_packet(context_.get(), packet_.get());
+        if (error != AVERROR(EAGAIN) || !hardware_)
+            return error;
+        const unsigned before = pictures_;
+        if (const int failed = receive(sink); failed < 0)
+            return failed;
+        if (pictures_ != before)
+            continue;
+        if (std::chrono::steady_clock::now() >= end)
+            return AVERROR(ETIMEDOUT);
+        std::this_thread::sleep_for(kNap);
+    }
 }
 
 /// Takes all pictures that are ready. Returns 0, or the last error.
@@ -344,14 +381,19 @@ int VideoCodec::receive(const std::function<void(AVFrame &)> &sink)
             break;
         if (error < 0) {
             last_error = error;
+            if (hardware_ && error != AVERROR_INVALIDDATA)
+                break;
             continue;
         }
-        if (too_large(frame_->width, frame_->height)) {
+        if (frame_->pts == kPusherTime) {
+            pushed_out_ = true;
+        } else if (too_large(frame_->width, frame_->height)) {
             too_large_ = true;
         } else {
             ++pictures_;
             if (hardware_)
                 name_generation(*frame_, generation_);
+            awaited_.erase(awaited_.begin(), awaited_.upper_bound(frame_->pts));
             sink(*frame_);
         }
         av_frame_unref(frame_.get());
@@ -367,6 +409,8 @@ std::optional<Failure> VideoCodec::judge(bool key, int error)
                                                     + " in all"};
     if (!refused_.empty())
         return Failure{wire::Reason::kDecoderFailed, refused_};
+    if (hardware_ && error == AVERROR(ETIMEDOUT))
+        return Failure{wire::Reason::kDecoderFailed, "the driver is too slow, or decodes nothing any more"};
     if (hardware_ && error < 0 && error != AVERROR_INVALIDDATA) // which is the stream's fault
         return Failure{wire::Reason::kDecoderFailed, "the driver fails to decode: " + error_text(error)};
     seen_key_ = seen_key_ || key;
@@ -393,16 +437,54 @@ std::optional<Failure> VideoCodec::judge(bool key, int error)
                                                      + (error < 0 ? ": " + error_text(error) : std::string())};
 }
 
-void VideoCodec::drain(const std::function<void(AVFrame &)> &sink)
+std::optional<Failure> VideoCodec::drain(const std::function<void(AVFrame &)> &sink, std::span<const Unit> group)
 {
-    if (avcodec_send_packet(context_.get(), nullptr) >= 0)
+    std::optional<Failure> failure;
+    if (holds_pictures())
+        failure = push_out(sink, group);
+    else if (avcodec_send_packet(context_.get(), nullptr) >= 0)
         receive(sink);
     flush();
+    return failure;
+}
+
+/// Whether it is a decoder that opens its device itself. FFmpeg's rkmpp decodes nothing after the end of a stream, and to open another is
+/// not possible from within the sandbox: so it is never told of the end.
+bool VideoCodec::holds_pictures() const
+{
+    return hardware_ && !hardware_->device();
+}
+
+/// Units that it knows follow, until the pictures that are awaited have come, or one of those, where pictures have their units' order.
+std::optional<Failure> VideoCodec::push_out(const std::function<void(AVFrame &)> &sink, std::span<const Unit> group)
+{
+    if (group.empty())
+        return std::nullopt;
+    const auto codec = static_cast<wire::Codec>(open_.codec);
+    const std::vector<std::uint8_t> first = beginning_anew(codec, group[0].data);
+    const bool reorders = codec == wire::Codec::kH264 || codec == wire::Codec::kHevc;
+    pushed_out_ = false;
+    const auto deadline = std::chrono::steady_clock::now() + kBusy;
+    for (unsigned i = 0; i < kPushers && !(pushed_out_ && (!reorders || awaited_.empty())); ++i) {
+        if (std::chrono::steady_clock::now() >= deadline)
+            break;
+        const std::size_t at = i % group.size();
+        fill_packet({at == 0 ? std::span<const std::uint8_t>(first) : group[at].data, kPusherTime, group[at].key});
+        int error = send(sink);
+        if (error >= 0)
+            error = receive(sink);
+        if (auto failure = judge(group[at].key, error))
+            return failure;
+    }
+    awaited_.clear();
+    return pushed_out_ ? std::nullopt
+                       : std::optional(Failure{wire::Reason::kDecoderFailed, "the driver keeps pictures to itself"});
 }
 
 void VideoCodec::flush()
 {
     avcodec_flush_buffers(context_.get());
+    awaited_.clear();
     fruitless_ = 0;
     seen_key_ = false;
 }

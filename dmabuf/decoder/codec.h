@@ -13,6 +13,7 @@ extern "C" {
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -54,16 +55,17 @@ public:
     [[nodiscard]] std::optional<Failure> decode(const Unit &unit, const std::function<void(AVFrame &)> &sink);
     /// Whether samples beside the picture belong to the decoder, which predicts later pictures from them.
     [[nodiscard]] bool keeps_more_than_the_picture(const AVFrame &frame) const;
-    /// Brings out the pictures that wait for later units. Decoding goes on at the next key unit.
-    void drain(const std::function<void(AVFrame &)> &sink);
+    /// Brings out the pictures that wait for later units. Decoding goes on at the next key unit. `group` are the units since the last key
+    /// unit, with it: a decoder that would not come back from the end of a stream gets them again instead, as often as it takes.
+    [[nodiscard]] std::optional<Failure> drain(const std::function<void(AVFrame &)> &sink,
+                                               std::span<const Unit> group = {});
     void flush();
 
     [[nodiscard]] const DirectRule &rule() const { return rule_; }
     /// The library that FFmpeg's decoder hands all work to, "rkmpp"; empty: none.
     [[nodiscard]] std::string_view wrapper() const;
 
-    /// Grows when a device's surfaces are made anew, from 1; that of a frame is 0 when FFmpeg says nothing of where its surface is from.
-    [[nodiscard]] std::uint64_t generation() const { return generation_; }
+    /// Of a frame's surfaces: grows when they are made anew, from 1. 0: FFmpeg says nothing of where the surface is from.
     [[nodiscard]] static std::uint64_t generation_of(const AVFrame &frame);
     /// Makes surfaces that a decoder has made by itself (rkmpp, at every change of format) the next generation after `last`, when their first
     /// picture comes: it is to be proved like any other's.
@@ -87,7 +89,12 @@ private:
     static int get_surface(AVCodecContext *context, AVFrame *frame, int flags);
     static AVPixelFormat get_format(AVCodecContext *context, const AVPixelFormat *formats);
     [[nodiscard]] Status make_surfaces(AVCodecContext &context);
+    void fill_packet(const Unit &unit);
+    int send(const std::function<void(AVFrame &)> &sink);
     int receive(const std::function<void(AVFrame &)> &sink);
+    [[nodiscard]] bool holds_pictures() const;
+    [[nodiscard]] std::optional<Failure> push_out(const std::function<void(AVFrame &)> &sink,
+                                                  std::span<const Unit> group);
     [[nodiscard]] std::optional<Failure> judge(bool key, int error);
 
     const ipc::Open open_;
@@ -108,6 +115,8 @@ private:
     std::atomic<bool> starved_ = false;
     std::uint64_t generation_ = 0;
     bool made_as_needed_ = false; ///< surfaces; else all at once
+    bool pushed_out_ = false;     ///< a picture of what was only to push others out has come
+    std::multiset<std::int64_t> awaited_; ///< times of pictures, of units since the newest that has come
     std::string refused_; ///< why the device does not decode the stream
 };
 

@@ -225,6 +225,12 @@ void FramePool::viewer_done(std::uint64_t slots)
     drop_unread_surfaces();
 }
 
+void FramePool::hold_surfaces(std::size_t most)
+{
+    std::lock_guard lock(mutex_);
+    surfaces_held_ = most;
+}
+
 FramePool::Slot *FramePool::find(const void *address)
 {
     const auto found = std::find_if(slots_.begin(), slots_.end(), [&](const Slot &slot) { return &slot == address; });
@@ -236,7 +242,7 @@ bool FramePool::viewer_has_enough(std::size_t units_waiting)
     std::lock_guard lock(mutex_);
     const bool ahead = units_waiting > kUnitsWaiting;
     if (surfaces_)
-        return held_ >= (ahead ? kSurfacesHeld : kBeyondCodec);
+        return held_ >= (ahead ? surfaces_held_ : kBeyondCodec);
     // Pictures on show may be the codec's as well, and count once.
     const auto live = static_cast<std::size_t>(
         std::count_if(slots_.begin(), slots_.end(), [](const Slot &slot) { return slot.in_codec || slot.in_viewer; }));

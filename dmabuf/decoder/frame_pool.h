@@ -37,6 +37,8 @@ public:
     /// The least that a device's decoder is to have beyond what it needs itself, and what the viewer gets of it while more than
     /// kUnitsWaiting wait.
     static constexpr std::size_t kSurfacesHeld = 8;
+    /// The same of decoders whose number of surfaces is fixed: FFmpeg's rkmpp has 16, of which a stream may refer to 9 at 1280x720.
+    static constexpr std::size_t kFixedSurfacesHeld = 4;
 
     /// `layout` and `memory` belong to whoever holds the slot; the rest is the pool's.
     struct Slot {
@@ -95,6 +97,9 @@ public:
     [[nodiscard]] std::optional<Announcement> announce(Slot &slot);
     void viewer_done(std::uint64_t slots); ///< bit per slot
 
+    /// How many surfaces the viewer gets before the decoder waits.
+    void hold_surfaces(std::size_t most);
+
     /// The slot whose address this is, or null.
     [[nodiscard]] Slot *find(const void *address);
 
@@ -115,6 +120,7 @@ private:
     std::size_t codec_peak_ = 0;  ///< slots that the codec has had at once
     std::size_t frame_bytes_ = 1; ///< of the newest layout
     bool surfaces_ = false;       ///< the newest frame is a surface
+    std::size_t surfaces_held_ = kSurfacesHeld; ///< at most
     Allocator allocator_ = Allocator::kNone;
     UniqueFd device_;
     std::vector<std::uint32_t> dmabuf_fourccs_;

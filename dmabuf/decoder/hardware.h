@@ -40,7 +40,7 @@ public:
         return std::shared_ptr<void>();
     }
 
-    /// Names the memory of a frame among all of one generation (VideoCodec::generation).
+    /// Names the memory of a frame among all of one generation (VideoCodec::generation_of).
     [[nodiscard]] virtual std::uint64_t surface(const AVFrame &frame) const = 0;
     /// Waits until the picture is there, and gives out its memory where `memory` is not null: once for each surface.
     [[nodiscard]] virtual Status finish(const AVFrame &frame, std::optional<Image> *memory) const = 0;

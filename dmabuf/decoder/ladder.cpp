@@ -12,6 +12,7 @@ extern "C" {
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <iterator>
 #include <utility>
 
 namespace spice_overlay {
@@ -73,6 +74,7 @@ void Ladder::open_device(std::span<const std::uint8_t> extradata)
             refuse(driver.name, "FFmpeg has no decoder for it");
         } else {
             device_ = std::move(*device);
+            pool_.hold_surfaces(device_->device() ? FramePool::kSurfacesHeld : FramePool::kFixedSurfacesHeld);
             if (device_->device() || start_hardware(extradata))
                 break;
             device_.reset();
@@ -122,12 +124,12 @@ std::optional<Failure> Ladder::start(std::span<const std::uint8_t> extradata)
 
 std::optional<Failure> Ladder::decode(const VideoCodec::Unit &unit)
 {
-    if (!hardware_)
+    if (!hardware_) {
+        if (unit.key && shown_ && unit.pts <= shown_->pts) // time has begun anew
+            shown_.reset();
         return software_.decode(unit, [this](AVFrame &frame) { show_new(frame); });
+    }
     keep(unit);
-    if (unit.key && open_.hardware != static_cast<std::uint32_t>(ipc::HardwareUse::kAlways)
-        && proved_ != hardware_->generation())
-        make_reference(unit);
     {
         const Watchdog::Watch watch(*watchdog_);
         if (auto failure = hardware_->decode(unit, [this](AVFrame &frame) { take(frame); }); failure && broken_.empty())
@@ -142,14 +144,18 @@ void Ladder::drain()
     if (hardware_) {
         {
             const Watchdog::Watch watch(*watchdog_);
-            hardware_->drain([this](AVFrame &frame) { take(frame); });
+            if (auto failure = hardware_->drain([this](AVFrame &frame) { take(frame); }, newest_group());
+                failure && broken_.empty())
+                broken_ = failure->why;
         }
         show_ready();
-        if (broken_.empty())
+        if (broken_.empty()) {
+            forget_kept();
             return;
+        }
         static_cast<void>(step_down());
     }
-    software_.drain([this](AVFrame &frame) { show_new(frame); });
+    static_cast<void>(software_.drain([this](AVFrame &frame) { show_new(frame); }));
 }
 
 void Ladder::flush()
@@ -159,40 +165,103 @@ void Ladder::flush()
         const Watchdog::Watch watch(*watchdog_);
         hardware_->flush();
     }
-    kept_.clear();
-    kept_bytes_ = 0;
-    kept_all_ = true;
+    forget_kept();
+    newest_.reset();
     shown_.reset();
     reference_.reset();
 }
 
 void Ladder::keep(const VideoCodec::Unit &unit)
 {
-    if (unit.key) {
-        if (shown_ && unit.pts <= *shown_) // time has begun anew
-            shown_.reset();
-        kept_.clear();
-        kept_bytes_ = 0;
-        kept_all_ = true;
-    }
+    Moment moment{newest_ ? newest_->era : 0, unit.pts};
+    if (unit.key && newest_ && moment <= *newest_) // time has begun anew
+        ++moment.era;
+    newest_ = newest_ ? std::max(*newest_, moment) : moment;
+    if (unit.key && !kept_all_)
+        forget_kept();
+    if (!kept_all_)
+        return;
+    kept_.push_back({{unit.data.begin(), unit.data.end()}, moment, unit.key});
     kept_bytes_ += unit.data.size();
-    kept_all_ = kept_all_ && kept_bytes_ <= kMaxKeptBytes && kept_.size() < kMaxKeptUnits;
-    if (kept_all_)
-        kept_.push_back({{unit.data.begin(), unit.data.end()}, unit.pts, unit.key});
-    else
-        kept_.clear();
+    const auto too_much = [this] { return kept_bytes_ > kMaxKeptBytes || kept_.size() > kMaxKeptUnits; };
+    if (too_much()) // most pictures of earlier groups have been shown
+        forget_groups_before(newest_key());
+    if (too_much()) {
+        forget_kept();
+        kept_all_ = false;
+    }
 }
 
-/// Has software decode the key unit by itself: what the device's first picture is to look like.
-void Ladder::make_reference(const VideoCodec::Unit &unit)
+void Ladder::forget_kept()
 {
+    kept_.clear();
+    kept_bytes_ = 0;
+    kept_all_ = true;
+}
+
+void Ladder::forget_groups_before(std::deque<KeptUnit>::iterator key)
+{
+    for (auto unit = kept_.begin(); unit != key; ++unit)
+        kept_bytes_ -= unit->data.size();
+    kept_.erase(kept_.begin(), key);
+}
+
+/// Else the first.
+std::deque<Ladder::KeptUnit>::iterator Ladder::newest_key()
+{
+    const auto key = std::find_if(kept_.rbegin(), kept_.rend(), [](const KeptUnit &unit) { return unit.key; });
+    return key == kept_.rend() ? kept_.begin() : std::prev(key.base());
+}
+
+/// Empty: there is no key unit.
+std::vector<VideoCodec::Unit> Ladder::newest_group()
+{
+    std::vector<VideoCodec::Unit> group;
+    for (auto unit = newest_key(); unit != kept_.end(); ++unit)
+        group.push_back({unit->data, unit->moment.pts, unit->key});
+    return !group.empty() && group.front().key ? group : std::vector<VideoCodec::Unit>{};
+}
+
+/// Of a picture of the device's: that of the first unit with its time that may have come by now.
+Ladder::Moment Ladder::moment_of(const AVFrame &frame) const
+{
+    for (const KeptUnit &unit : kept_)
+        if (unit.moment.pts == frame.pts && (!shown_ || unit.moment > *shown_))
+            return unit.moment;
+    return {shown_ ? shown_->era : kept_.empty() ? 0 : kept_.front().moment.era, frame.pts};
+}
+
+void Ladder::note_shown(Moment moment)
+{
+    shown_ = moment;
+    for (auto unit = kept_.end(); unit != kept_.begin();) {
+        --unit;
+        if (unit->key && unit->moment <= moment) { // pictures of earlier groups came before
+            forget_groups_before(unit);
+            break;
+        }
+    }
+}
+
+/// Has software decode a key unit by itself: what the device's first picture is to look like. False: the frame is of none.
+bool Ladder::make_reference(const AVFrame &frame)
+{
+    if (reference_ && reference_->pts == frame.pts)
+        return true;
     reference_.reset();
-    const auto first = [this](AVFrame &frame) {
+    const Moment moment = moment_of(frame);
+    const auto unit = std::find_if(kept_.begin(), kept_.end(),
+                                   [&](const KeptUnit &kept) { return kept.key && kept.moment == moment; });
+    if (unit == kept_.end())
+        return false;
+    const Watchdog::Pause pause(*watchdog_);
+    const auto first = [this](AVFrame &picture) {
         if (!reference_)
-            reference_ = keep_alive(frame);
+            reference_ = keep_alive(picture);
     };
-    static_cast<void>(software_.decode(unit, first));
-    software_.drain(first);
+    static_cast<void>(software_.decode({unit->data, moment.pts, true}, first));
+    static_cast<void>(software_.drain(first));
+    return true;
 }
 
 /// A picture of the device's.
@@ -206,7 +275,7 @@ void Ladder::take(const AVFrame &frame)
         return;
     }
     if (frame.pts != AV_NOPTS_VALUE)
-        shown_ = frame.pts;
+        note_shown(moment_of(frame));
     ready_.push_back(std::move(*ready));
 }
 
@@ -350,9 +419,9 @@ Status Ladder::judge(const AVFrame &frame, const Prover &prover)
     const std::uint64_t generation = VideoCodec::generation_of(frame);
     if (proved_ == generation && why_process_.empty())
         return Success{};
-    const bool resized = !reference_ && proved_ && proved_ != generation; // between key units
-    const bool trusted = resized || static_cast<ipc::HardwareUse>(open_.hardware) == ipc::HardwareUse::kAlways;
-    if (!trusted) {
+    const bool always = static_cast<ipc::HardwareUse>(open_.hardware) == ipc::HardwareUse::kAlways;
+    const bool resized = !always && !make_reference(frame) && proved_ && proved_ != generation; // between key units
+    if (!always && !resized) {
         if (!reference_ || reference_->pts != frame.pts)
             return Error{"there is nothing to compare its first picture with"};
         auto proof = prover(*reference_);
@@ -376,10 +445,16 @@ std::optional<Failure> Ladder::step_down()
     watchdog_.reset();
     reference_.reset();
     software_.flush();
+    const auto show = [this](AVFrame &frame) { show_new(frame); };
     std::optional<Failure> failure;
-    for (const KeptUnit &unit : std::exchange(kept_, {}))
+    era_ = kept_.empty() ? newest_ ? newest_->era : 0 : kept_.front().moment.era;
+    for (const KeptUnit &unit : std::exchange(kept_, {})) {
+        if (era_ != unit.moment.era)
+            static_cast<void>(software_.drain(show));
+        era_ = unit.moment.era;
         if (!failure)
-            failure = software_.decode({unit.data, unit.pts, unit.key}, [this](AVFrame &frame) { show_new(frame); });
+            failure = software_.decode({unit.data, unit.moment.pts, unit.key}, show);
+    }
     // Last: whoever is ended over this, is ended over the device.
     listener_.path({false, false, "software", device_->name() + ": " + broken_});
     return failure;
@@ -387,7 +462,7 @@ std::optional<Failure> Ladder::step_down()
 
 void Ladder::show_new(AVFrame &frame)
 {
-    if (shown_ && frame.pts != AV_NOPTS_VALUE && frame.pts <= *shown_)
+    if (shown_ && frame.pts != AV_NOPTS_VALUE && Moment{era_, frame.pts} <= *shown_)
         return;
     shown_.reset();
     listener_.picture(frame, nullptr);

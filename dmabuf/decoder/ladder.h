@@ -9,6 +9,8 @@
 #include "sandbox.h"
 #include "watchdog.h"
 
+#include <compare>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -18,8 +20,8 @@
 namespace spice_overlay {
 
 /// Decodes one stream by the best there is: a device that decodes into memory which the compositor takes, or converts it to such, else
-/// software. A device has to prove itself on the stream's first picture. When it fails, then or later, software goes on from the same place: the units since
-/// the last key unit are kept for it, and pictures that were shown already are left out. There is no way back up. One thread.
+/// software. A device has to prove itself on the stream's first picture. When it fails, then or later, software goes on from the same place: the units of pictures
+/// that have not been shown are kept for it (a device may be late by many), back to a key unit, and pictures that were shown already are left out. There is no way back up. One thread.
 class Ladder {
 public:
     /// By what pictures are decoded from here on, and why not by something better.
@@ -59,17 +61,29 @@ private:
         std::shared_ptr<AVFrame> frame;
         FramePool::Slot *slot = nullptr;
     };
+    /// When a picture is shown. Eras are counted: in each, time grows from key unit to key unit.
+    struct Moment {
+        std::uint32_t era = 0;
+        std::int64_t pts = 0;
+        auto operator<=>(const Moment &) const = default;
+    };
     struct KeptUnit {
         std::vector<std::uint8_t> data;
-        std::int64_t pts = 0;
+        Moment moment;
         bool key = false;
     };
 
     void refuse(const std::string &name, const std::string &why);
     [[nodiscard]] bool start_hardware(std::span<const std::uint8_t> extradata);
     void keep(const VideoCodec::Unit &unit);
-    void make_reference(const VideoCodec::Unit &unit);
+    void forget_kept();
+    void forget_groups_before(std::deque<KeptUnit>::iterator key);
+    [[nodiscard]] std::deque<KeptUnit>::iterator newest_key();
+    [[nodiscard]] std::vector<VideoCodec::Unit> newest_group();
+    [[nodiscard]] Moment moment_of(const AVFrame &frame) const;
+    [[nodiscard]] bool make_reference(const AVFrame &frame);
     void take(const AVFrame &frame);
+    void note_shown(Moment moment);
     void show_ready();
     [[nodiscard]] Result<Ready> place(const AVFrame &frame);
     [[nodiscard]] Result<Ready> place_processed(const AVFrame &frame);
@@ -98,11 +112,13 @@ private:
     std::string broken_;                 ///< why hardware is of no use any more
     std::optional<std::uint64_t> proved_; ///< generation of surfaces that has shown a right picture
     std::vector<Ready> ready_;           ///< to be shown when the driver is not at work: that may take its time
-    std::shared_ptr<AVFrame> reference_; ///< software's picture of the last key unit, while a proof is due
-    std::vector<KeptUnit> kept_;         ///< since the last key unit
+    std::shared_ptr<AVFrame> reference_; ///< software's picture of a key unit, while a proof is due
+    std::deque<KeptUnit> kept_;          ///< those of all pictures that have not been shown, and from the key unit before them on
     std::size_t kept_bytes_ = 0;
     bool kept_all_ = true;
-    std::optional<std::int64_t> shown_; ///< time of the device's newest picture; none before it may be shown again
+    std::optional<Moment> newest_; ///< of the units
+    std::optional<Moment> shown_;  ///< of the device's newest picture; none before it may be shown again
+    std::uint32_t era_ = 0;        ///< of what software decodes
 };
 
 } // namespace spice_overlay

@@ -2,6 +2,7 @@
 #include "slices.h"
 
 #include <cstring>
+#include <iterator>
 
 namespace spice_overlay {
 
@@ -43,6 +44,23 @@ std::size_t count_slices(wire::Codec codec, std::span<const std::uint8_t> unit)
         count += slice ? 1 : 0;
     }
     return count;
+}
+
+std::vector<std::uint8_t> beginning_anew(wire::Codec codec, std::span<const std::uint8_t> key_unit)
+{
+    std::vector<std::uint8_t> unit(key_unit.begin(), key_unit.end());
+    if (codec == wire::Codec::kH264) {
+        constexpr std::uint8_t kEndOfSequence[] = {0, 0, 0, 1, 10}; // 7.3.2.5
+        unit.insert(unit.begin(), std::begin(kEndOfSequence), std::end(kEndOfSequence));
+    }
+    if (codec == wire::Codec::kHevc) {
+        constexpr unsigned kBla = 16; // BLA_W_LP; 7.4.2.2
+        constexpr unsigned kCra = 21;
+        for (std::size_t i = 3; i < unit.size(); ++i)
+            if (unit[i - 3] == 0 && unit[i - 2] == 0 && unit[i - 1] == 1 && (unit[i] >> 1 & 0x3f) == kCra)
+                unit[i] = static_cast<std::uint8_t>((unit[i] & 0x81) | kBla << 1);
+    }
+    return unit;
 }
 
 } // namespace spice_overlay

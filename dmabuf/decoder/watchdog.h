@@ -29,6 +29,17 @@ public:
     private:
         Watchdog &dog_;
     };
+    /// Looks away while it lives, within a Watch: for work that is not the driver's.
+    class Pause {
+    public:
+        explicit Pause(Watchdog &dog) : dog_(dog) { ++dog_.calls_; }
+        ~Pause() { dog_.begin(); }
+        Pause(const Pause &) = delete;
+        Pause &operator=(const Pause &) = delete;
+
+    private:
+        Watchdog &dog_;
+    };
 
 private:
     void begin();

@@ -53,7 +53,7 @@ constexpr const char *kFaults[] = {
 constexpr std::chrono::milliseconds kSlow{130};
 
 constexpr std::size_t kUnits = 4;            ///< that wait in the device
-constexpr std::size_t kReferences = 4;       ///< of the newest pictures, which the device goes on reading
+constexpr std::size_t kReferences = 9;       ///< of the newest pictures, which the device goes on reading
 constexpr std::uint32_t kLineAlignment = 64; ///< pixels
 constexpr std::uint32_t kHeightAlignment = 16;
 
@@ -288,7 +288,8 @@ struct MppContextOfTests {
             changed.wait(lock, [this] { return !waits_for_size || interrupted(); });
             waits_for_size = false;
         }
-        const std::size_t size = std::size_t{out.line} * out.lines * 3 / 2;
+        // Larger than it need be, as the real one's, which lays other things behind the picture.
+        const std::size_t size = std::size_t{out.line + kLineAlignment} * out.lines * 3 / 2;
         out.buffer = free_buffer(size);
         if (!out.buffer)
             return false;
@@ -330,7 +331,7 @@ struct MppContextOfTests {
             interleave<std::uint8_t>(picture, luma, chroma, out.line, 0);
         }
         if (fault.is("stride"))
-            out.line += kLineAlignment; // the memory is larger than the lines need
+            out.line += kLineAlignment;
         if (fault.is("beyond"))
             out.line *= 4;
         if (fault.is("memory"))
