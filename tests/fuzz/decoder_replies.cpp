@@ -83,6 +83,7 @@ public:
         config.stream.extradata = in.bytes(in.byte() % 4u);
         if (choice / 16 == 15)
             return start_wrongly(config, choice % 2 == 0);
+        large_ = choice / 16 == 13;
         auto started = DecoderProcess::start(config, *this);
         require(started.ok(), "a decoder can be started");
         decoder_ = std::move(*started);
@@ -201,7 +202,7 @@ private:
         case 1:
         case 2: {
             static const Bytes data(5u << 20, 1); // more than the memory that is kept for units
-            const auto size = in.rarely(64) ? data.size() : in.pick<std::size_t>({1, 10, 1000});
+            const auto size = in.rarely(64) && large_ ? data.size() : in.pick<std::size_t>({1, 10, 1000});
             wire::AccessUnit unit;
             unit.flags = wire::kKey;
             unit.pts = units_;
@@ -340,6 +341,7 @@ private:
     }
 
     FrameBudget budget_{kBudget};
+    bool large_ = false; ///< units may be: of few decoders, since touching so much memory takes longer than all else
     std::unique_ptr<DecoderProcess> decoder_;
     std::map<std::uint32_t, FrameBuffer> buffers_;
     std::map<std::uint32_t, bool> held_;
