@@ -38,22 +38,7 @@ bool near(std::uint32_t a, std::uint32_t b)
     return true;
 }
 
-GuestRect to_rect(const wire::Rect &r)
-{
-    return GuestRect::from_size(r.x, r.y, static_cast<int>(r.width), static_cast<int>(r.height));
-}
-
 } // namespace
-
-VideoGeometry::VideoGeometry(const wire::Geometry &g, const GuestRect &display)
-    : serial(g.serial), target(to_rect(g.target)), crop(g.crop), placeholder(g.placeholder)
-{
-    std::vector<GuestRect> rects;
-    rects.reserve(g.visible.size());
-    for (const wire::Rect &r : g.visible)
-        rects.push_back(to_rect(r).intersected(target).intersected(display));
-    visible = GuestRegion::united(rects, kMostBoxes).value_or(GuestRegion());
-}
 
 bool DesktopSync::pairing() const
 {
