@@ -113,7 +113,8 @@ private:
     std::optional<std::uint64_t> proved_; ///< generation of surfaces that has shown a right picture
     std::vector<Ready> ready_;           ///< to be shown when the driver is not at work: that may take its time
     std::shared_ptr<AVFrame> reference_; ///< software's picture of a key unit, while a proof is due
-    std::deque<KeptUnit> kept_;          ///< those of all pictures that have not been shown, and from the key unit before them on
+    std::deque<KeptUnit>
+        kept_; ///< those of all pictures that have not been shown, and from the key unit before them on
     std::size_t kept_bytes_ = 0;
     bool kept_all_ = true;
     std::optional<Moment> newest_; ///< of the units
