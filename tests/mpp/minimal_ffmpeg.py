@@ -34,6 +34,9 @@ def _installed():
     )
     if done.returncode != 0:
         raise Skip("FFmpeg is not of a package: libavcodec-dev is not installed")
+    for program in ("apt-get", "make", "xz"):
+        if not shutil.which(program):
+            raise Skip(f"{program} is missing, to fetch and compile the source of FFmpeg with")
     return done.stdout
 
 
@@ -79,7 +82,7 @@ def _run(what, command, folder, seconds, **more):
 def _source(folder, version):
     """The upstream source, unpacked."""
     apt = _private_apt(folder)
-    _run("apt-get update of source packages", ["apt-get", "-q", *apt, "update"], folder, 120)
+    _run("apt-get update of source packages", ["apt-get", "-q", *apt, "-o", "APT::Update::Error-Mode=any", "update"], folder, 120)
     _run(
         f"fetching the source of ffmpeg {version}",
         ["apt-get", "-q", *apt, "--download-only", "source", f"ffmpeg={version}"],
