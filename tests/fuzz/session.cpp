@@ -35,7 +35,7 @@ wire::Message open(std::uint32_t stream, std::uint8_t choice)
 }
 
 /// A message that may well be right about one of three streams, or one of any kind.
-void append(Input &in, std::array<std::uint32_t, 4> &serials, Bytes &out)
+void append(Input &in, std::array<std::uint32_t, 4> &serials, wire::Ping asked, Bytes &out)
 {
     static const Bytes data(300, 0xda);
     const std::uint8_t kind = in.byte();
@@ -86,8 +86,13 @@ void append(Input &in, std::array<std::uint32_t, 4> &serials, Bytes &out)
             wire::PlayState{stream, choice % 4u, choice & 8 ? wire::PlayMode::kPaused : wire::PlayMode::kPlaying}, out);
     case 11:
         return wire::encode(wire::StreamClose{stream, static_cast<wire::Reason>(choice % 20)}, out);
-    case 12:
-        return wire::encode(wire::Pong{choice % 8u, in.number<std::uint32_t>(), in.byte(), in.byte()}, out);
+    case 12: {
+        const std::uint64_t received = in.number<std::uint32_t>();
+        const std::uint64_t replied = choice % 4 ? received + in.byte() : in.byte();
+        if (choice >= 0xe0)
+            asked = {choice % 8u, choice};
+        return wire::encode(wire::Pong{asked.id, asked.sent, received, replied}, out);
+    }
     case 13:
         out.insert(out.end(), greeting().begin(), greeting().end());
         if (choice >= 0x80)
@@ -159,7 +164,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
         const std::uint8_t choice = in.byte();
         if (choice >= 0x80)
             meanwhile(client, choice);
-        append(in, serials, bytes);
+        append(in, serials, client.guest.asked, bytes);
         if (choice % 8 == 7)
             continue; // it comes with the next
         const std::size_t cut = choice % 8 == 6 ? std::min<std::size_t>(bytes.size(), choice) : bytes.size();

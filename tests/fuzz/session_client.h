@@ -74,6 +74,8 @@ public:
         read_messages(sent, [this](const wire::Message &message) {
             if (const auto *hello = std::get_if<wire::Hello>(&message))
                 guest.peer_nonce = hello->nonce;
+            else if (const auto *ping = std::get_if<wire::Ping>(&message))
+                guest.asked = *ping;
             else if (const auto *accept = std::get_if<wire::StreamAccept>(&message))
                 credits[accept->stream] = {};
             else if (const auto *credit = std::get_if<wire::Credit>(&message))

@@ -144,9 +144,15 @@ wire::Message Speaker::make(Input &in)
     }
     case 4:
         return wire::StreamClose{id, static_cast<wire::Reason>(in.byte() % 20)};
-    case 5:
-        return wire::Pong{in.byte() % 8u, in.number<std::uint64_t>(), in.number<std::uint64_t>(),
-                          in.number<std::uint64_t>()};
+    case 5: {
+        const std::uint8_t choice = in.byte();
+        const auto sent = in.number<std::uint64_t>();
+        const auto received = in.number<std::uint64_t>();
+        const auto replied = in.number<std::uint64_t>();
+        if (choice % 8 == 7 || asked.id == 0)
+            return wire::Pong{choice % 8u, sent, received, replied};
+        return wire::Pong{asked.id, asked.sent, received, choice % 4 ? received + replied % 65536 : replied};
+    }
     default:
         return client_message(in, last_stream_); // some of which only a client sends
     }
