@@ -6,6 +6,7 @@
 #include "stage.h"
 
 #include <gtest/gtest.h>
+#include <wayland-server-protocol.h>
 
 namespace spice_overlay {
 namespace {
@@ -90,6 +91,26 @@ TEST_F(SceneTest, picture_that_is_less_than_its_buffer_is_cut_out_and_whole_agai
     show(make_frame());
     compositor->exchange();
     EXPECT_EQ(video().now.source, Source());
+}
+
+TEST_F(SceneTest, frame_that_was_attached_again_is_kept_until_the_next_one_is_drawn_whatever_was_released)
+{
+    begin();
+    show(make_frame());
+    Plan plan = whole_display();
+    commit({0, 0, 640, 320}, plan);
+    compositor->surfaces->draw();
+    compositor->exchange();
+    plan.videos[0].rect = SurfaceRect::from_size(0, 0, 320, 160);
+    commit({0, 0, 640, 320}, plan);
+    wl_buffer_send_release(video().now.buffer); // after it was drawn the first time, say
+    compositor->exchange();
+    show(make_frame());
+    compositor->exchange();
+    EXPECT_EQ(released, 0u) << "the compositor may not have heard of the next one";
+    compositor->surfaces->draw();
+    compositor->exchange();
+    EXPECT_EQ(released, 1u);
 }
 
 } // namespace

@@ -54,6 +54,7 @@ struct VideoSurfaceEvents {
     static void frame_done(VideoSurface *v)
     {
         wl_callback_destroy(std::exchange(v->frame_callback_, nullptr));
+        v->retired_ = nullptr;
         v->listener_.frame_shown(*v->current_);
         v->send_queued();
     }
@@ -209,8 +210,18 @@ void VideoSurface::attach(const VideoFramePtr &frame)
         wp_presentation_feedback_add_listener(feedback_, &feedback_listener, this);
         measured_ = frame;
     }
-    current_ = frame;
+    set_current(frame);
     listener_.frame_committed(*frame, monotonic_now());
+}
+
+/// A release of a buffer that was attached again may be about the time before that. So the compositor may read the frame until it has drawn
+/// the next one.
+void VideoSurface::set_current(VideoFramePtr frame)
+{
+    if (again_ && current_ != frame)
+        retired_ = std::move(current_);
+    again_ = frame && current_ == frame;
+    current_ = std::move(frame);
 }
 
 void VideoSurface::drop_feedback()
@@ -234,7 +245,7 @@ VideoFramePtr VideoSurface::forget_unshown()
     if (queued_)
         listener_.frame_replaced(*std::exchange(queued_, nullptr), !mapped_);
     if (!mapped_)
-        current_ = nullptr;
+        set_current(nullptr);
     return current_;
 }
 
@@ -272,6 +283,7 @@ void VideoSurface::arrange(const VideoPlan &plan)
             // Weston keeps damage in surface coordinates until it draws: after a change of size, that of the frame before
             // would cover another part of the buffer than it meant.
             attach_buffer(current_);
+            again_ = true;
         }
     } else if (mapped_) {
         mapped_ = false;

@@ -75,6 +75,7 @@ private:
     void set_source(const VideoFrame &frame);
     void send_queued();
     void drop_feedback();
+    void set_current(VideoFramePtr frame);
 
     WaylandConnection &connection_;
     Listener &listener_;
@@ -88,6 +89,7 @@ private:
     wl_callback *frame_callback_ = nullptr;
     VideoFramePtr current_;             ///< on the surface (or would be, while hidden)
     VideoFramePtr queued_;              ///< waits for the compositor
+    VideoFramePtr retired_;             ///< what current_ has taken the place of, until the compositor has drawn that
     std::vector<VideoFramePtr> active_; ///< the compositor may read these
     struct wp_presentation_feedback *feedback_ = nullptr;
     VideoFramePtr measured_; ///< what feedback_ is about
@@ -95,6 +97,7 @@ private:
     unsigned measure_every_ = kMeasureEvery;
     VideoPlan plan_;
     bool mapped_ = false;
+    bool again_ = false;                    ///< current_ was attached more than once
     std::array<double, 4> source_ = kWhole; ///< last sent to the viewport, buffer pixels
 };
 
