@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t kMaxPieces = 1024;
 constexpr std::size_t kMaxPiecesPixels = 16u << 20; // 64 MiB
-constexpr std::size_t kMaxWaiting = 64;
+constexpr std::size_t kMaxWaiting = 128;
 constexpr std::size_t kMaxTries = 256;
 constexpr std::size_t kMostAwaited = 1024; // boxes
 
@@ -76,7 +76,7 @@ void DesktopSync::set_live(const Picture &live)
     live_ = live;
     damage_ = live.bounds();
     for (auto &[id, stream] : streams_) {
-        stream.paired = false;
+        stream.paired = stream.doubted = stream.elsewhere = false;
         // No pixel outside the new picture is ever looked at: a display may shrink under a video.
         if (stream.applied)
             stream.applied->visible &= live.bounds();
@@ -91,9 +91,13 @@ void DesktopSync::damaged(const GuestRect &rect, std::int64_t now)
     GuestRect r = rect.intersected(live_.bounds());
     if (r.empty())
         return;
-    for (auto &[id, stream] : streams_)
+    for (auto &[id, stream] : streams_) {
         for (Waiting &w : stream.waiting)
             w.awaited -= r;
+        if ((stream.applied && !stream.applied->target.intersected(r).empty())
+            || (!stream.waiting.empty() && !stream.waiting.back().geometry.target.intersected(r).empty()))
+            stream.drawn = now;
+    }
     if (shadow_.empty()) {
         damage_ |= r;
         return;
@@ -102,7 +106,7 @@ void DesktopSync::damaged(const GuestRect &rect, std::int64_t now)
     piece.pixels.resize(static_cast<std::size_t>(r.area()));
     while (!pieces_.empty() &&
            (pieces_.size() >= kMaxPieces || pieces_pixels_ + piece.pixels.size() > kMaxPiecesPixels))
-        release_pieces(1, damage_);
+        give_up(1, now);
     pieces_pixels_ += piece.pixels.size();
     for (int y = r.y1; y < r.y2; ++y)
         std::memcpy(piece.pixels.data() + std::ptrdiff_t{y - r.y1} * r.width(), live_.row(y) + r.x1,
@@ -117,6 +121,7 @@ void DesktopSync::geometry(std::uint32_t id, const VideoGeometry &geometry, std:
     if (!geometry.placeholder && stream.applied && stream.applied->target == geometry.target && stream.showing)
         w.awaited =
             stream.applied->visible.minus(geometry.visible, kMostAwaited).value_or(stream.applied->visible.bounds());
+    stream.told = now;
     if (stream.waiting.size() == kMaxWaiting)
         stream.waiting.pop_front();
     stream.waiting.push_back(std::move(w));
@@ -124,7 +129,10 @@ void DesktopSync::geometry(std::uint32_t id, const VideoGeometry &geometry, std:
 
 void DesktopSync::set_showing(std::uint32_t id, bool showing)
 {
-    streams_[id].showing = showing;
+    Stream &stream = streams_[id];
+    stream.showing = showing;
+    if (!showing)
+        stream.paired = stream.doubted = stream.elsewhere = stream.astray = false;
     update_mode();
 }
 
@@ -147,6 +155,22 @@ void DesktopSync::release_pieces(std::size_t count, GuestRegion &damage)
         pieces_pixels_ -= piece.pixels.size();
         pieces_.pop_front();
     }
+}
+
+/// Releases the oldest `count` pieces with no geometry that fits them.
+void DesktopSync::give_up(std::size_t count, std::int64_t now)
+{
+    for (auto &[id, stream] : streams_) {
+        if (!stream.showing || !stream.paired || !stream.applied || fits(id, *stream.applied, count))
+            continue;
+        if (std::exchange(stream.doubted, true))
+            patience_ = kLeastPatience; // it was in vain the last time
+        if (stream.elsewhere || !shows_elsewhere(id, *stream.applied, count))
+            continue;
+        stream.elsewhere = true;
+        stream.lost = now;
+    }
+    release_pieces(count, damage_);
 }
 
 /// What the shadow would show there with the oldest `pieces` pieces released. Never read from the live picture: SPICE may
@@ -227,6 +251,39 @@ bool DesktopSync::fits(std::uint32_t id, const VideoGeometry &g, std::size_t pie
     return work_ >= 0;
 }
 
+/// Whether the pieces draw the placeholder outside the target, or leave nothing of it along two of the visible region's sides: so do windows
+/// that are moved, resized or hidden. One that only crosses the video does not. No, when it takes too long to find out.
+bool DesktopSync::shows_elsewhere(std::uint32_t id, const VideoGeometry &g, std::size_t pieces)
+{
+    if (!g.placeholder || g.visible.empty())
+        return false;
+    auto shows = [&](int x, int y) { return near(pixel(x, y, pieces), *g.placeholder); };
+    auto any = [this](const GuestRect &r, auto found) {
+        const int sampling = r.area() > kSampledArea ? kSampling : 1;
+        for (int y = r.y1; y < r.y2; ++y) {
+            const int step = (y - r.y1) % sampling == 0 ? 1 : sampling;
+            for (int x = r.x1; x < r.x2 && work_ >= 0; x += step)
+                if (found(x, y))
+                    return true;
+        }
+        return false;
+    };
+    const GuestRect b = g.visible.bounds();
+    const GuestRect sides[] = {{{b.x1, b.y1, b.x2, b.y1 + 1}},
+                               {{b.x1, b.y2 - 1, b.x2, b.y2}},
+                               {{b.x1, b.y1, b.x1 + 1, b.y2}},
+                               {{b.x2 - 1, b.y1, b.x2, b.y2}}};
+    if (std::ranges::count_if(sides, [&](const GuestRect &side) { return !any(side, shows); }) >= 2)
+        return work_ >= 0;
+    for (std::size_t i = 0; i < pieces; ++i) {
+        const GuestRegion outside = GuestRegion(pieces_[i].rect) - GuestRegion(g.target);
+        for (std::size_t j = 0; j < outside.boxes().size(); ++j)
+            if (any(outside.rect(j), [&](int x, int y) { return shows(x, y) && !others_target(id, x, y); }))
+                return true;
+    }
+    return false;
+}
+
 /// Whether another stream's picture is there, or may have been in the time looked at: its placeholder may be of the same colour.
 bool DesktopSync::others_target(std::uint32_t id, int x, int y)
 {
@@ -244,8 +301,18 @@ bool DesktopSync::others_target(std::uint32_t id, int x, int y)
 
 void DesktopSync::apply(Stream &stream, std::size_t index)
 {
+    stream.doubted = stream.elsewhere = false;
     stream.applied = std::move(stream.waiting[index].geometry);
     stream.waiting.erase(stream.waiting.begin(), stream.waiting.begin() + static_cast<std::ptrdiff_t>(index) + 1);
+}
+
+/// How long damage would have had to wait for this geometry, which came when it had been given up.
+void DesktopSync::learn(const Stream &stream, const Waiting &chosen)
+{
+    if (stream.doubted)
+        patience_ = std::clamp((chosen.since - stream.drawn) * 3 / 2, patience_, kMostPatience);
+    else
+        patience_ += (kPatience - patience_) / 64;
 }
 
 /// Applies a fitting geometry to every stream if each stream that keeps damage back has one; else changes nothing.
@@ -268,6 +335,7 @@ DesktopSync::Paired DesktopSync::pair(std::size_t pieces)
     }
     for (auto &[stream, choice] : choices) {
         if (choice != kKeep) {
+            learn(*stream, stream->waiting[choice]);
             apply(*stream, choice);
             stream->paired = true;
         }
@@ -275,24 +343,53 @@ DesktopSync::Paired DesktopSync::pair(std::size_t pieces)
     return geometry ? Paired::kWithGeometry : pieces > 0 ? Paired::kAsItIs : Paired::kNo;
 }
 
-/// Applies what need not wait, or has waited long enough.
-bool DesktopSync::apply_unpaired(std::int64_t now)
+/// Whether a geometry is to wait until the picture shows it, however long that takes: what is shown is right, or nothing is.
+/// One that hides the video is never false.
+bool DesktopSync::waits_for_picture(const Stream &stream, const VideoGeometry &g)
+{
+    if (!g.placeholder || !stream.applied || !stream.applied->placeholder)
+        return false;
+    return stream.elsewhere || (stream.paired && !stream.doubted && !g.visible.empty());
+}
+
+/// When a video that is astray is shown again, whatever the picture.
+std::int64_t DesktopSync::settled_at(const Stream &stream)
+{
+    return std::min(std::max(stream.drawn, stream.told) + kSettle, stream.lost + kMostAstray);
+}
+
+/// Applies what need not wait, or has waited long enough. Returns whether there was any.
+bool DesktopSync::apply_unpaired(std::int64_t now, Released &released)
 {
     bool any = false;
     for (auto &[id, stream] : streams_) {
         for (std::size_t i = stream.waiting.size(); i-- > 0;) {
             const Waiting &w = stream.waiting[i];
-            bool ready = !stream.showing || !stream.applied || !live_.pixels ||
-                         now - w.since >= (w.geometry.placeholder ? kPatience : kShrinkPatience) ||
-                         (!w.geometry.placeholder && w.awaited.empty());
+            bool ready = !stream.showing || !stream.applied || !live_.pixels;
+            if (!ready && waits_for_picture(stream, w.geometry))
+                continue;
+            ready = ready || now - w.since >= (w.geometry.placeholder ? kLeastPatience : kShrinkPatience)
+                    || (!w.geometry.placeholder && w.awaited.empty());
             if (!ready)
                 continue;
             apply(stream, i);
-            any = true;
+            any = released.geometry = true;
             break;
         }
     }
     return any;
+}
+
+/// After everything is released that can be.
+void DesktopSync::update_pairing(std::int64_t now, Released &released)
+{
+    for (auto &[id, stream] : streams_) {
+        if (!shadow_.empty())
+            stream.paired = stream.applied && fits(id, *stream.applied, 0);
+        if (shadow_.empty() || stream.paired || (stream.elsewhere && now >= settled_at(stream)))
+            stream.elsewhere = false;
+        released.geometry |= std::exchange(stream.astray, stream.elsewhere) != stream.elsewhere;
+    }
 }
 
 DesktopSync::Released DesktopSync::advance(std::int64_t now)
@@ -311,15 +408,15 @@ DesktopSync::Released DesktopSync::advance(std::int64_t now)
             break;
         }
         std::size_t expired = 0;
-        while (expired < pieces_.size() && now - pieces_[expired].since >= kPatience)
+        while (expired < pieces_.size() && now - pieces_[expired].since >= patience_)
             ++expired;
-        release_pieces(expired, damage_);
+        if (expired > 0)
+            give_up(expired, now);
     }
-    released.geometry |= apply_unpaired(now);
-    update_mode();
-    if (!shadow_.empty())
-        for (auto &[id, stream] : streams_)
-            stream.paired = stream.applied && fits(id, *stream.applied, 0);
+    do {
+        update_mode();
+        update_pairing(now, released);
+    } while (apply_unpaired(now, released));
     allowance_ = work_ >= 0 ? std::min(allowance_ * 2, kMostWork) : std::max(allowance_ / 4, kLeastWork);
     released.damage = std::exchange(damage_, {});
     return released;
@@ -330,10 +427,14 @@ std::int64_t DesktopSync::deadline() const
     std::int64_t first = -1;
     auto consider = [&first](std::int64_t t) { first = first < 0 ? t : std::min(first, t); };
     if (!pieces_.empty())
-        consider(pieces_.front().since + kPatience);
-    for (const auto &[id, stream] : streams_)
+        consider(pieces_.front().since + patience_);
+    for (const auto &[id, stream] : streams_) {
+        if (stream.elsewhere)
+            consider(settled_at(stream));
         for (const Waiting &w : stream.waiting)
-            consider(w.since + (w.geometry.placeholder ? kPatience : kShrinkPatience));
+            if (!waits_for_picture(stream, w.geometry))
+                consider(w.since + (w.geometry.placeholder ? kLeastPatience : kShrinkPatience));
+    }
     return first;
 }
 
@@ -347,7 +448,7 @@ Picture DesktopSync::released() const
 const VideoGeometry *DesktopSync::applied(std::uint32_t id) const
 {
     auto it = streams_.find(id);
-    return it != streams_.end() && it->second.applied ? &*it->second.applied : nullptr;
+    return it != streams_.end() && it->second.applied && !it->second.astray ? &*it->second.applied : nullptr;
 }
 
 } // namespace spice_overlay

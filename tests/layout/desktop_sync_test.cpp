@@ -222,15 +222,179 @@ TEST(DesktopSync, damage_waits_no_longer_than_its_patience_for_a_geometry_that_n
     EXPECT_EQ(bench.sync.advance(DesktopSync::kPatience).damage, GuestRegion(GuestRect{{0, 0, 10, 10}}));
 }
 
-TEST(DesktopSync, geometry_waits_no_longer_than_its_patience_for_damage_that_never_comes)
+TEST(DesktopSync, a_video_that_the_desktop_shows_elsewhere_is_not_shown_until_its_geometry_comes)
+{
+    struct Way {
+        const char *name;
+        GuestRect video;
+        GuestRect occluder;
+        bool astray;
+    };
+    const GuestRect off = Guest().occluder;
+    const Way ways[] = {
+        {"moved", GuestRect::from_size(60, 40, 64, 48), off, true},
+        {"moved a pixel sideways", GuestRect::from_size(21, 20, 64, 48), off, true},
+        {"larger", GuestRect::from_size(20, 20, 80, 60), off, true},
+        {"smaller", GuestRect::from_size(20, 20, 50, 40), off, true},
+        {"hidden", Guest().video, Guest().video.grown(5), true},
+        {"crossed inside", Guest().video, {{30, 30, 50, 50}}, false},
+        {"crossed at a corner", Guest().video, {{10, 10, 50, 50}}, false},
+    };
+    for (const Way &way : ways) {
+        SCOPED_TRACE(way.name);
+        Bench bench;
+        Guest changed;
+        changed.video = way.video;
+        changed.occluder = way.occluder;
+        bench.draw(changed, Bench::bounds());
+        bench.sync.damaged(Bench::bounds(), 0);
+        (void)bench.sync.advance(0);
+        EXPECT_NE(bench.sync.applied(1), nullptr) << "while the damage is kept back";
+        EXPECT_EQ(bench.sync.advance(DesktopSync::kPatience).geometry, way.astray);
+        EXPECT_EQ(bench.sync.applied(1) == nullptr, way.astray);
+
+        const std::int64_t late = DesktopSync::kPatience + 400 * kMs;
+        bench.sync.geometry(1, VideoGeometry(changed.geometry(2), Bench::bounds()), late);
+        EXPECT_TRUE(bench.sync.advance(late).geometry);
+        ASSERT_NE(bench.sync.applied(1), nullptr);
+        EXPECT_EQ(bench.sync.applied(1)->serial, 2u);
+        EXPECT_EQ(bench.wrong_pixels(), 0);
+    }
+}
+
+TEST(DesktopSync, a_video_is_shown_again_when_the_desktop_never_agrees_with_its_geometry)
+{
+    Bench bench;
+    Guest moved;
+    moved.video = GuestRect::from_size(60, 40, 64, 48);
+    bench.draw(moved, Bench::bounds());
+    bench.sync.damaged(Bench::bounds(), 0);
+    (void)bench.sync.advance(DesktopSync::kPatience);
+    EXPECT_EQ(bench.sync.applied(1), nullptr);
+    Guest told;
+    told.video = GuestRect::from_size(62, 40, 64, 48);
+    const std::int64_t then = 600 * kMs;
+    bench.sync.geometry(1, VideoGeometry(told.geometry(2), Bench::bounds()), then);
+    EXPECT_FALSE(bench.sync.advance(then).geometry);
+    EXPECT_EQ(bench.sync.deadline(), then + DesktopSync::kSettle);
+    EXPECT_FALSE(bench.sync.advance(then + DesktopSync::kSettle - 1).geometry);
+    EXPECT_TRUE(bench.sync.advance(then + DesktopSync::kSettle).geometry);
+    ASSERT_NE(bench.sync.applied(1), nullptr);
+    EXPECT_EQ(bench.sync.applied(1)->serial, 2u);
+}
+
+TEST(DesktopSync, a_video_is_shown_again_when_the_desktop_goes_on_for_long_to_disagree)
+{
+    Bench bench;
+    Guest moved;
+    std::int64_t now = 0;
+    std::int64_t hidden = 0;
+    for (; now < DesktopSync::kMostAstray + 1'000 * kMs; now += 100 * kMs) {
+        moved.video = GuestRect::from_size(60 + static_cast<int>(now / kMs / 100 % 7), 40, 64, 48);
+        bench.draw(moved, Bench::bounds());
+        bench.sync.damaged(Bench::bounds(), now);
+        (void)bench.sync.advance(now);
+        hidden += bench.sync.applied(1) == nullptr;
+    }
+    EXPECT_NE(bench.sync.applied(1), nullptr);
+    EXPECT_EQ(hidden, DesktopSync::kMostAstray / (100 * kMs));
+}
+
+TEST(DesktopSync, damage_waits_longer_where_geometries_are_seen_to_be_late_and_again_less_where_not)
+{
+    Bench bench;
+    Guest guest;
+    std::uint32_t serial = 1;
+    std::int64_t now = 0;
+    /// The window moves; its geometry comes `late` after the desktop. Whether it was waited for.
+    auto move = [&](std::int64_t late) {
+        guest.video = GuestRect::from_size(20 + static_cast<int>(serial % 5) * 9, 20, 64, 48);
+        bench.draw(guest, Bench::bounds());
+        bench.sync.damaged(Bench::bounds(), now);
+        const std::int64_t end = now + late;
+        bool waited = true;
+        for (; now < end; now += 10 * kMs) {
+            (void)bench.sync.advance(now);
+            waited &= bench.sync.applied(1) != nullptr;
+        }
+        bench.sync.geometry(1, VideoGeometry(guest.geometry(++serial), Bench::bounds()), now);
+        (void)bench.sync.advance(now);
+        EXPECT_EQ(bench.sync.applied(1)->serial, serial);
+        EXPECT_EQ(bench.wrong_pixels(), 0);
+        now += 10 * kMs;
+        return waited;
+    };
+    EXPECT_TRUE(move(400 * kMs));
+    EXPECT_FALSE(move(800 * kMs));
+    EXPECT_TRUE(move(800 * kMs));
+    EXPECT_TRUE(move(800 * kMs));
+    EXPECT_FALSE(move(1'200 * kMs)) << "but a desktop that stands still is no better";
+    for (int n = 0; n < 300; ++n)
+        EXPECT_TRUE(move(0));
+    EXPECT_FALSE(move(800 * kMs));
+}
+
+TEST(DesktopSync, damage_waits_less_where_that_was_in_vain)
+{
+    Bench bench;
+    Guest guest;
+    guest.occluder = {{30, 30, 40, 40}}; // what the guest draws into its placeholder, of which nothing is ever told
+    std::int64_t now = 0;
+    for (std::int64_t patience : {DesktopSync::kPatience, DesktopSync::kPatience, DesktopSync::kLeastPatience}) {
+        bench.draw(guest, guest.occluder);
+        bench.sync.damaged(guest.occluder, now);
+        EXPECT_TRUE(bench.sync.advance(now).damage.empty());
+        EXPECT_EQ(bench.sync.deadline(), now + patience);
+        now += patience;
+        EXPECT_FALSE(bench.sync.advance(now).damage.empty());
+        EXPECT_NE(bench.sync.applied(1), nullptr);
+    }
+}
+
+TEST(DesktopSync, geometry_waits_for_as_long_as_the_desktop_shows_the_one_before)
 {
     Bench bench;
     Guest moved;
     moved.video = GuestRect::from_size(60, 40, 64, 48);
     bench.sync.geometry(1, VideoGeometry(moved.geometry(2), Bench::bounds()), 0);
-    EXPECT_FALSE(bench.sync.advance(1).geometry);
-    EXPECT_TRUE(bench.sync.advance(DesktopSync::kPatience).geometry);
+    for (std::int64_t now : {1 * kMs, DesktopSync::kPatience, 60'000 * kMs}) {
+        EXPECT_FALSE(bench.sync.advance(now).geometry) << now;
+        EXPECT_LT(bench.sync.deadline(), 0);
+        EXPECT_EQ(bench.wrong_pixels(), 0);
+    }
+    bench.draw(moved, Bench::bounds());
+    bench.sync.damaged(Bench::bounds(), 60'001 * kMs);
+    EXPECT_TRUE(bench.sync.advance(60'001 * kMs).geometry);
     EXPECT_EQ(bench.sync.applied(1)->serial, 2u);
+    EXPECT_EQ(bench.wrong_pixels(), 0);
+}
+
+TEST(DesktopSync, geometry_waits_no_longer_than_its_patience_once_the_desktop_no_longer_shows_the_one_before)
+{
+    Bench bench;
+    Guest covered; // by something that throws a shadow: what is left of the placeholder has other edges than was told
+    covered.occluder = {{40, 30, 60, 50}};
+    const GuestRect around = covered.occluder.grown(3);
+    bench.sync.geometry(1, VideoGeometry(covered.geometry(2), Bench::bounds()), 0);
+    Guest shadow = covered;
+    shadow.occluder = around;
+    bench.draw(shadow, around);
+    bench.sync.damaged(around, 1);
+    EXPECT_FALSE(bench.sync.advance(1).geometry);
+    EXPECT_TRUE(bench.sync.advance(1 + DesktopSync::kPatience).geometry); // the damage's
+    EXPECT_EQ(bench.sync.applied(1)->serial, 2u);
+}
+
+TEST(DesktopSync, geometry_that_hides_the_video_waits_no_longer_than_its_patience)
+{
+    Bench bench;
+    Guest hidden;
+    hidden.occluder = Bench::bounds();
+    bench.sync.geometry(1, VideoGeometry(hidden.geometry(2), Bench::bounds()), 0);
+    EXPECT_FALSE(bench.sync.advance(1).geometry);
+    EXPECT_EQ(bench.sync.deadline(), DesktopSync::kLeastPatience);
+    EXPECT_TRUE(bench.sync.advance(DesktopSync::kLeastPatience).geometry);
+    EXPECT_TRUE(bench.sync.applied(1)->visible.empty());
 }
 
 TEST(DesktopSync, a_display_that_shrinks_under_a_video_is_not_read_outside)
