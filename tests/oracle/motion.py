@@ -32,6 +32,7 @@ class Findings:
     frame: int = None  # number of the video frame
     crossed_pixels: int = 0  # of the video, covered
     placeholder_pixels: int = 0
+    bare_pixels: int = 0  # of these, where the video belongs: it is not shown there, nor is anything else
     behind_pixels: int = 0
     disagreeing_pixels: int = 0  # hole, video and the desktop's own frame do not agree
     late_pixels: int = 0  # video where the crossing window already is: benign, its clip comes a moment later
@@ -39,7 +40,12 @@ class Findings:
 
     @property
     def clean(self):
-        return not (self.placeholder_pixels or self.behind_pixels or self.disagreeing_pixels)
+        return self.true and not self.placeholder_pixels
+
+    @property
+    def true(self):
+        """Nothing is where it does not belong, though some of the video, or all of it, may be missing."""
+        return self.placeholder_pixels == self.bare_pixels and not (self.behind_pixels or self.disagreeing_pixels)
 
 
 def _extent(mask, at_least):
@@ -79,7 +85,8 @@ def examine(pixels, look, reference):
     """The Findings on one screenshot. The video window is wholly on the display and the crossing window hides no
     side of it."""
     found = Findings()
-    found.placeholder_pixels = int(oracle.same_colour(pixels, look.placeholder).sum())
+    placeholder_mask = oracle.same_colour(pixels, look.placeholder)
+    found.placeholder_pixels = int(placeholder_mask.sum())
     found.behind_pixels = int(sum(oracle.same_colour(pixels, colour).sum() for colour in look.forbidden))
     frame_mask = oracle.same_colour(pixels, look.frame)
     ring = _extent(frame_mask, FRAME_WIDTH)
@@ -110,12 +117,17 @@ def examine(pixels, look, reference):
     area = (tx, ty, tx + width, ty + height)
     video_mask = ~crossed[inner]
     found.crossed_pixels = int(crossed[inner].sum())
-    found.frame = oracle.identify(pixels[inner], video_mask, found.target, area, reference)
-    scaled = (width, height) != (reference.width, reference.height)
-    off = oracle.deviation(
-        pixels[inner], oracle.picture_bounds(reference, found.frame, found.target, area, outside_samples=True)
-    )
-    is_video = off <= (oracle.SCALED_TOLERANCE if scaled else oracle.TOLERANCE)
+    bare = video_mask & placeholder_mask[inner]
+    found.bare_pixels = int(bare.sum())
+    video_mask &= ~bare
+    is_video = np.zeros_like(video_mask)
+    if video_mask.any():
+        found.frame = oracle.identify(pixels[inner], video_mask, found.target, area, reference)
+        scaled = (width, height) != (reference.width, reference.height)
+        off = oracle.deviation(
+            pixels[inner], oracle.picture_bounds(reference, found.frame, found.target, area, outside_samples=True)
+        )
+        is_video = off <= (oracle.SCALED_TOLERANCE if scaled else oracle.TOLERANCE)
     late = unlike[inner] & is_video
     found.late_pixels = int(late.sum())
     unlike[inner] &= ~late

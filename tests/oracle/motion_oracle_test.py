@@ -69,10 +69,31 @@ def finds_the_hole_open_on_black():
     check(examine(picture(video=(110, 60))).behind_pixels == 10 * 240, "passed")
 
 
+def finds_a_bare_placeholder_and_the_video_out_of_place():
+    for place in ((99, 60), (110, 66)):
+        check(not examine(picture(video=place, hole=place)).true, f"{place} passed")
+    shot = picture()
+    shot[60:300, 100:130] = PLACEHOLDER
+    shot[20, 20] = PLACEHOLDER
+    check(not examine(shot).true, "a placeholder outside passed")
+
+
 def finds_one_placeholder_pixel():
     shot = picture()
     shot[150, 150] = PLACEHOLDER
     check(examine(shot).placeholder_pixels == 1, "passed")
+
+
+def calls_a_video_that_is_missing_unclean_but_true():
+    for name, shown in (("all of it", (420, 300)), ("a strip", (100, 70)), ("two sides", (90, 50))):
+        shot = picture()
+        missing = np.zeros(shot.shape[:2], bool)
+        missing[60:300, 100:420] = True
+        missing[shown[1] : shown[1] + 240, shown[0] : shown[0] + 320] = False
+        missing[200:320, 300:460] = False  # the crossing window
+        shot[missing] = PLACEHOLDER
+        found = examine(shot)
+        check(found.true and not found.clean and found.bare_pixels == missing.sum(), f"{name}: {found}")
 
 
 def calls_a_late_clip_late_and_nothing_worse():

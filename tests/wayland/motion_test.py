@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Screenshots without pause while the video window is dragged, resized and crossed, with the geometry sent up to 50
-ms before and after the desktop's damage: in none do hole and video disagree, and none shows what lies behind.
+ms before and after the desktop's damage: in none do hole and video disagree, and none shows what lies behind. Where everything is many times
+slower, as with a sanitizer, the channels are seconds apart: there the video may be missing, but what is shown is where it belongs.
 
 usage: motion_test.py --build DIR [--renderer gl|pixman] [--shots N] [--keep DIR] [--filter TEXT]"""
 
@@ -25,6 +26,7 @@ SKEWS = ["-50", "-25", "0", "25", "50", "random"]
 SCENE = ROOT / "tests/wayland/motion.scene"
 FRAME, PLACEHOLDER, CROSSER = (0xD0, 0x02, 0x1B), (0x01, 0xFE, 0x77), (0xFF, 0x8C, 0x00)
 BLACK = (0, 0, 0)
+SLOW = staging.PATIENCE > 1
 
 
 def keep_going(host):
@@ -52,6 +54,10 @@ def look_of(step):
     return look
 
 
+def wrong(found):
+    return not (found.true if SLOW else found.clean)
+
+
 def run(options, renderer, skew, table):
     clip = clips.make(options.clips, 480, 320, count=300, seed=4)
     reference = clips.Reference(clip, options.clips)
@@ -77,14 +83,14 @@ def run(options, renderer, skew, table):
         )
     findings = [motion.examine(shot.pixels, look, reference) for shot in shots]
     for number, (shot, found) in enumerate(zip(shots, findings)):
-        if options.keep and not found.clean:
+        if options.keep and wrong(found):
             options.keep.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.ascontiguousarray(shot.pixels)).save(options.keep / f"{renderer}-{skew}-{number}.png")
     summarise(findings, renderer, skew, table)
 
 
 def summarise(findings, renderer, skew, table):
-    wrong = [f for f in findings if not f.clean]
+    bad = [f for f in findings if wrong(f)]
     row = {
         "renderer": renderer,
         "skew": skew,
@@ -93,17 +99,20 @@ def summarise(findings, renderer, skew, table):
         "frames": len({f.frame for f in findings}),
         "crossed": sum(f.crossed_pixels > 0 for f in findings),
         "late": sum(f.late_pixels > 0 for f in findings),
-        "placeholder": sum(f.placeholder_pixels > 0 for f in findings),
+        "bare": sum(f.bare_pixels > 0 for f in findings),
+        "placeholder": sum(f.placeholder_pixels > f.bare_pixels for f in findings),
         "behind": sum(f.behind_pixels > 0 for f in findings),
         "disagree": sum(f.disagreeing_pixels > 0 for f in findings),
     }
     table.append(row)
-    check(row["places"] >= len(findings) / 8, f"hardly anything moved: {row}")
+    few = len(findings) / (24 if SLOW else 8)
+    check(row["places"] >= few, f"hardly anything moved: {row}")
     check(row["crossed"] >= len(findings) / 20, f"hardly anything crossed the video: {row}")
-    check(row["frames"] >= len(findings) / 8, f"the video hardly played: {row}")
+    check(row["frames"] >= few, f"the video hardly played: {row}")
+    check(row["bare"] <= len(findings) * 3 / 4, f"the video was hardly shown: {row}")
     check(
-        not wrong,
-        f"{len(wrong)} of {len(findings)} shots wrong: {row}; first: {wrong[0].notes if wrong else ''} {wrong[:1]}",
+        not bad,
+        f"{len(bad)} of {len(findings)} shots wrong: {row}; first: {bad[0].notes if bad else ''} {bad[:1]}",
     )
 
 
@@ -113,8 +122,8 @@ def print_table(table):
         for row in table:
             print("  ".join(f"{value:>11}" for value in row.values()))
         print(
-            "late: the crossing window was drawn a moment before its clip came (benign); "
-            "placeholder, behind, disagree: must be 0"
+            "late: the crossing window was drawn a moment before its clip came (benign); bare: some of the video is missing"
+            f"{' (benign where all is slow)' if SLOW else ''}; {'' if SLOW else 'bare, '}placeholder, behind, disagree: must be 0"
         )
 
 
