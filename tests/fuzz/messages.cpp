@@ -73,10 +73,13 @@ void follow(Input &in)
 /// Every number has a text for people.
 void names(Input &in)
 {
-    const auto number = in.number<std::uint16_t>();
-    require(*wire::describe(static_cast<wire::Reason>(number)) && *wire::name(static_cast<wire::Codec>(number))
-                && *wire::name(static_cast<wire::Type>(number)),
-            "every number has a text");
+    const auto first = in.number<std::uint16_t>();
+    for (std::uint16_t more = 0; more < 16; ++more) {
+        const auto number = static_cast<std::uint16_t>(first + more);
+        require(*wire::describe(static_cast<wire::Reason>(number)) && *wire::name(static_cast<wire::Codec>(number))
+                    && *wire::name(static_cast<wire::Type>(number)),
+                "every number has a text");
+    }
 }
 
 } // namespace
