@@ -36,11 +36,11 @@ for name in null zero random urandom; do
     mount --bind "/dev/$name" "$root/dev/$name"
 done
 mkdir -p "$root/dev/shm" "$root$folder"
-if [ "$DEVICES" ]; then
-    mount --bind /sys "$root/sys"
-    mkdir "$root/dev/dri"
-    mount --bind /dev/dri "$root/dev/dri"
-fi
+for name in $DEVICES; do
+    mountpoint -q "$root/sys" || mount --bind /sys "$root/sys"
+    if [ -d "/dev/$name" ]; then mkdir "$root/dev/$name"; else touch "$root/dev/$name"; fi
+    mount --bind "/dev/$name" "$root/dev/$name"
+done
 mount --bind "$folder" "$root$folder"
 exec chroot "$root" "$@"
 """
@@ -68,8 +68,6 @@ class WestonTree:
         name = package_tree.key_of(f"weston-{suite}", suite, PACKAGES, SETTLE)
         return package_tree.obtain(name, lambda made: package_tree.unpack(made / "root", suite, PACKAGES, SETTLE))
 
-    def enter(self, command, folder, devices=False):
-        """The command that runs `command` in the tree, with `folder` at the same path as outside; `devices`: with the
-        machine's DRM devices."""
-        devices = "DEVICES=1" if devices else "DEVICES="
-        return ["env", devices, "unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER, "sh", self.root, folder, *command]
+    def enter(self, command, folder, devices=()):
+        """The command that runs `command` in the tree, with `folder` at the same path as outside, and these of /dev besides the harmless."""
+        return ["env", "DEVICES=" + " ".join(devices), "unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER, "sh", self.root, folder, *command]

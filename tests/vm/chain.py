@@ -52,7 +52,7 @@ def _whereabouts(machine):
 class _Weston:
     """From `tree` (weston_tree.WestonTree), drawing by GL in software. `seconds`: to begin in."""
 
-    def __init__(self, machine, tree, options, settings="", devices=False, seconds=SECONDS):
+    def __init__(self, machine, tree, options, settings="", devices=(), seconds=SECONDS):
         self.machine = machine
         folder = "/run/weston"
         machine.run("rm", "-rf", folder)
@@ -75,11 +75,40 @@ class DisplayWeston(_Weston):
     def __init__(self, machine, tree, size, *options, **how):
         mode = f"[output]\nname=Virtual-1\nmode={size[0]}x{size[1]}\n"
         options = ["--backend=drm", "--continue-without-input", "--debug", *options]
-        super().__init__(machine, tree, options, mode, devices=True, **how)
+        super().__init__(machine, tree, options, mode, devices=["dri"], **how)
 
     def shoot(self):
         requested = time.monotonic()
         return staging.Shot(self.machine.screen(), requested, time.monotonic())
+
+
+class DisplaySway:
+    """On the machine's display as DisplayWeston is, with the GPU's own fences; `tree`: compositor_tree.CompositorTree."""
+
+    def __init__(self, machine, tree, size):
+        self.machine = machine
+        folder = "/run/sway"
+        machine.run("rm", "-rf", folder)
+        background = "#%02x%02x%02x" % staging.BACKGROUND
+        settings = f"output * mode {size[0]}x{size[1]} bg {background} solid_color\ndefault_border none\nseat * hide_cursor 1\n"
+        machine.write(f"{folder}/sway.conf", settings)
+        machine.run("chmod", "700", folder)
+        device = {
+            "WLR_BACKENDS": "drm", "WLR_DRM_DEVICES": "/dev/dri/card0", "WLR_RENDER_DRM_DEVICE": "/dev/dri/renderD128",
+            "WLR_RENDERER": "gles2", "WLR_RENDERER_ALLOW_SOFTWARE": "1", "WLR_LIBINPUT_NO_DEVICES": "1", "LIBSEAT_BACKEND": "noop",
+        }  # fmt: skip
+        session = staging.session_environment(folder)
+        del session["LIBGL_ALWAYS_SOFTWARE"]  # which gives a renderer without a device: the GPU's own falls back to software, and has fences
+        self.process = machine.start(
+            "sway",
+            tree.enter(["sway", "--debug", "--config", f"{folder}/sway.conf"], folder, devices=["dri", "udmabuf"]),  # llvmpipe has fences where it has udmabuf
+            root="/host",
+            environment={**session, **device},
+        )
+        _wait_socket(machine, self.process, f"{folder}/wayland-1")
+        self.environment = {**session, "WAYLAND_DISPLAY": "wayland-1"}
+
+    shoot = DisplayWeston.shoot
 
 
 class Weston(_Weston):
