@@ -13,6 +13,7 @@ from stage import Failure
 
 HERE = pathlib.Path(__file__).resolve().parent
 FOLDER = "/run/chain"  # in the guest, seen from its own root and from /host
+FLAGS_SECONDS = 300
 SECONDS = 600  # for anything to begin, in an emulated guest on a busy computer
 
 
@@ -227,6 +228,17 @@ class Viewer:
     def stats(self):
         """The newest figures, {} before the first."""
         return staging.last_json(self.stats_path)
+
+    def flags_of_some_frames(self):
+        """What the compositor says of the next frames that are measured: how many have each flag of wp_presentation."""
+
+        def after(before):
+            more = lambda: (new := self.stats().get("presentation", before))["measured"] > before["measured"] and new
+            return staging.wait_for(more, FLAGS_SECONDS, "a frame that is measured", every=0.2)
+
+        begin = after(self.stats().get("presentation", {"measured": 0}))  # the first of them may have been on its way before
+        end = after(begin)
+        return {name: end[name] - begin[name] for name in end}
 
 
 def mappings(machine, pattern):

@@ -42,7 +42,6 @@ step fullscreen
 VIDEOS = {1: ((242, 120), "h264"), 2: (SIZE, "mjpeg")}  # the second is converted: its colours no compositor is told of
 FPS = 6
 SETTLE_SECONDS = 300
-FLAGS_SECONDS = 300
 FIRST_SECONDS = 240  # for Weston to begin in a machine before another is tried
 now = weston = None
 emulated_and_brief = False
@@ -100,7 +99,7 @@ def perform(keep, **environment):
         Image.fromarray(np.ascontiguousarray(step.shot)).save(now.stage.logs / f"{step.name}.png")
         if not step.verdict.clean or not step.verdict.frames:
             wrong.append(f"{step.name}: {step.verdict.frames}; {'; '.join(step.verdict.notes)}")
-        flags = flags_of_some_frames(viewer)
+        flags = viewer.flags_of_some_frames()
         print(f"  {step.name}: frames {step.verdict.frames}, deviation {step.verdict.worst_deviation}, {flags}", flush=True)
         # A display says when it has shown them. Weston 14 gives no film's memory to this one: it has no modifiers.
         told = ("vsync", "hw_clock", "hw_completion")
@@ -111,18 +110,6 @@ def perform(keep, **environment):
     check(not wrong, "\n".join([*wrong, viewer.process.tail(), weston.process.tail()]))
     check([step.name for step in steps] == re.findall("^step (.*)", SCENE, re.M), [step.name for step in steps])
     return viewer
-
-
-def flags_of_some_frames(viewer):
-    """What the compositor says of the next frames that are measured."""
-    measured = lambda: viewer.stats().get("presentation", {"measured": 0})
-    before = measured()
-    # The first of them may have been on its way before.
-    begin = staging.wait_for(lambda: (new := measured())["measured"] > before["measured"] and new, FLAGS_SECONDS,
-                             "a frame that is measured", every=0.2)
-    end = staging.wait_for(lambda: (new := measured())["measured"] > begin["measured"] and new, FLAGS_SECONDS,
-                           "another frame that is measured", every=0.2)
-    return {name: end[name] - begin[name] for name in end}
 
 
 def check_way(viewer, transport, memory):

@@ -266,7 +266,7 @@ class Machine:
         """`how`: as for run(), and stdin=True for a standard input to write to."""
         self.started += 1
         log = f"{self.started:02}-{name}.log"
-        (self.outside / log).touch()
+        (self.outside / log).write_bytes(b"")  # what an earlier run has left there would be heard as this one
         reply = self.ask("start", command=[str(word) for word in command], log=f"/outside/{log}", **how)
         return GuestProcess(self, name, reply["pid"], self.outside / log)
 
