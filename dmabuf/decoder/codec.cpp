@@ -27,6 +27,8 @@ constexpr int kPicturesPerUnit = 64;
 constexpr std::chrono::seconds kBusy{1};
 constexpr std::chrono::milliseconds kNap{2}; ///< between asking whether it does, where the asking does not wait
 
+constexpr std::chrono::milliseconds kStarving{50}; ///< in which FFmpeg gets no picture: it waits for 100
+constexpr unsigned kBurst = 5; ///< pictures of one unit; a device with one free surface gives out two at most
 constexpr unsigned kPushers = 96;                        ///< units; asynchronous decoders hold some 20 pictures back
 constexpr std::int64_t kPusherTime = AV_NOPTS_VALUE + 1; ///< of pictures that nobody is to see
 
@@ -335,6 +337,8 @@ std::optional<Failure> VideoCodec::decode(const Unit &unit, const std::function<
         awaited_.erase(awaited_.begin());
     int error = send(sink);
     const int later = receive(sink);
+    if (pictures_ > kBurst) // a surface was given back for nothing: it was only slow
+        most_withheld_ = kMostWithheld;
     if (error >= 0)
         error = later;
     return judge(unit.key, error);
@@ -356,7 +360,7 @@ void VideoCodec::fill_packet(const Unit &unit)
 int VideoCodec::send(const std::function<void(AVFrame &)> &sink)
 {
     const auto end = std::chrono::steady_clock::now() + kBusy;
-    for (;;) {
+    for (unsigned asked = 0;; ++asked) {
         const int error = avcodec_send_packet(context_.get(), packet_.get());
         if (error != AVERROR(EAGAIN) || !hardware_)
             return error;
@@ -365,6 +369,8 @@ int VideoCodec::send(const std::function<void(AVFrame &)> &sink)
             return failed;
         if (pictures_ != before)
             continue;
+        if (asked > 0) // surfaces of another size, perhaps
+            withheld_.clear();
         if (std::chrono::steady_clock::now() >= end)
             return AVERROR(ETIMEDOUT);
         std::this_thread::sleep_for(kNap);
@@ -375,8 +381,15 @@ int VideoCodec::send(const std::function<void(AVFrame &)> &sink)
 int VideoCodec::receive(const std::function<void(AVFrame &)> &sink)
 {
     int last_error = 0;
+    bool gave_back = false;
     for (int i = 0; i < kPicturesPerUnit; ++i) {
+        const auto asked = std::chrono::steady_clock::now();
         const int error = avcodec_receive_frame(context_.get(), frame_.get());
+        if (error == AVERROR(EAGAIN) && !gave_back && std::chrono::steady_clock::now() - asked >= kStarving
+            && give_back()) {
+            gave_back = true;
+            continue;
+        }
         if (error == AVERROR(EAGAIN) || error == AVERROR_EOF)
             break;
         if (error < 0) {
@@ -395,10 +408,35 @@ int VideoCodec::receive(const std::function<void(AVFrame &)> &sink)
                 name_generation(*frame_, generation_);
             awaited_.erase(awaited_.begin(), awaited_.upper_bound(frame_->pts));
             sink(*frame_);
+            if (wrapper() == "rkmpp")
+                withhold(*frame_);
         }
         av_frame_unref(frame_.get());
     }
     return last_error;
+}
+
+/// FFmpeg's rkmpp asks for pictures only while the device has more units than it can decode at once, which otherwise is when all surfaces are
+/// in use: a film would come in bursts of fifteen pictures. So all are, but for one: what has been given out is kept for as long.
+void VideoCodec::withhold(const AVFrame &frame)
+{
+    if (!withheld_.empty() && generation_of(*withheld_.back()) != generation_of(frame)) {
+        withheld_.clear();
+        most_withheld_ = kMostWithheld;
+    }
+    withheld_.push_back({av_frame_clone(&frame), [](AVFrame *f) { av_frame_free(&f); }});
+    while (withheld_.size() > most_withheld_)
+        withheld_.pop_front();
+}
+
+/// When it has no surface to decode into. False: that is not it.
+bool VideoCodec::give_back()
+{
+    if (withheld_.empty())
+        return false;
+    withheld_.pop_front();
+    most_withheld_ = withheld_.size();
+    return true;
 }
 
 std::optional<Failure> VideoCodec::judge(bool key, int error)

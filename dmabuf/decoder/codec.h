@@ -10,6 +10,7 @@ extern "C" {
 }
 
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -89,6 +90,9 @@ private:
     static int get_surface(AVCodecContext *context, AVFrame *frame, int flags);
     static AVPixelFormat get_format(AVCodecContext *context, const AVPixelFormat *formats);
     [[nodiscard]] Status make_surfaces(AVCodecContext &context);
+    static constexpr std::size_t kMostWithheld = 16; ///< as many surfaces as FFmpeg's rkmpp has
+    void withhold(const AVFrame &frame);
+    [[nodiscard]] bool give_back();
     void fill_packet(const Unit &unit);
     int send(const std::function<void(AVFrame &)> &sink);
     int receive(const std::function<void(AVFrame &)> &sink);
@@ -116,6 +120,9 @@ private:
     std::uint64_t generation_ = 0;
     bool made_as_needed_ = false; ///< surfaces; else all at once
     bool pushed_out_ = false;     ///< a picture of what was only to push others out has come
+    std::deque<std::shared_ptr<AVFrame>>
+        withheld_; ///< pictures that have been given out, whose surfaces the device is not to have yet
+    std::size_t most_withheld_ = kMostWithheld;
     std::multiset<std::int64_t> awaited_; ///< times of pictures, of units since the newest that has come
     std::string refused_; ///< why the device does not decode the stream
 };

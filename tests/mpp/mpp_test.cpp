@@ -10,6 +10,7 @@
 #include <fstream>
 #include <memory>
 #include <set>
+#include <thread>
 
 namespace spice_overlay {
 namespace {
@@ -187,6 +188,26 @@ TEST(Mpp, no_more_surfaces_are_out_than_it_can_spare_and_decoding_waits_for_them
     ASSERT_TRUE(driver.wait([&] { return driver.pictures.size() == kFrames; })) << driver.pictures.size();
     EXPECT_EQ(check_shown_pictures(driver, kPlain), static_cast<std::size_t>(kFrames));
     EXPECT_EQ(driver.paths.size(), 1u) << driver.paths.back().why;
+}
+
+// FFmpeg asks for pictures only when all surfaces are in use: at the rate of a film they would come in bursts of fifteen.
+TEST(Mpp, is_late_by_few_units_once_its_surfaces_are_in_use)
+{
+    NEED_MPP(kPlain);
+    MppDriver driver(Gpu(kPlain).config);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    std::vector<std::size_t> late;
+    for (int round = 0; round < 3; ++round)
+        for (const auto &unit : later(kPlain, round)) {
+            ASSERT_TRUE(driver.feed(unit)) << driver.why;
+            ASSERT_TRUE(driver.wait([&] { return driver.units_consumed == driver.units_sent; })) << driver.why;
+            std::this_thread::sleep_for(std::chrono::milliseconds(15)); // the device has nothing to do by then
+            late.push_back(driver.units_sent - driver.pictures.size());
+        }
+    EXPECT_TRUE(driver.paths.back().hardware) << driver.paths.back().why;
+    late.erase(late.begin(), late.begin() + kFrames);
+    std::nth_element(late.begin(), late.begin() + kFrames, late.end());
+    EXPECT_LE(late[kFrames], 8u) << "by the median; in bursts it is 12";
 }
 
 TEST(Mpp, that_takes_longer_for_a_picture_than_anybody_waits_loses_none)
