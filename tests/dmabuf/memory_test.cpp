@@ -100,6 +100,28 @@ TEST(Slices, are_counted_in_each_codec_and_nothing_else_is)
             << wire::name(c.codec) << " of " << c.unit.size() << " bytes";
 }
 
+TEST(KeyUnits, that_begin_anew_end_what_is_before_them_and_drop_none_of_it)
+{
+    using Bytes = std::vector<std::uint8_t>;
+    const struct {
+        wire::Codec codec;
+        Bytes unit;
+        Bytes anew;
+    } cases[] = {
+        {wire::Codec::kH264, {0, 0, 1, 0x65, 9}, {0, 0, 0, 1, 10, 0, 0, 1, 0x65, 9}},
+        {wire::Codec::
+             kHevc, // a parameter set, two slices of a CRA picture (the second of another layer), and one of an IDR picture
+         {0, 0, 1, 0x40, 1, 0, 0, 0, 1, 0x2a, 1, 0x2a, 0, 0, 1, 0x2b, 1, 0, 0, 1, 0x26, 1},
+         {0, 0, 1, 0x40, 1, 0, 0, 0, 1, 0x20, 1, 0x2a, 0, 0, 1, 0x21, 1, 0, 0, 1, 0x26, 1}},
+        {wire::Codec::kHevc, {0, 0, 1}, {0, 0, 1}},
+        {wire::Codec::kHevc, {}, {}},
+        {wire::Codec::kVp9, {0, 0, 1, 0x2a}, {0, 0, 1, 0x2a}},
+    };
+    for (const auto &c : cases)
+        EXPECT_EQ(beginning_anew(c.codec, c.unit), c.anew)
+            << wire::name(c.codec) << " of " << c.unit.size() << " bytes";
+}
+
 TEST(SealedMemfd, can_neither_shrink_nor_grow_nor_take_another_seal)
 {
     auto fd = make_sealed_memfd("test", 8192);
