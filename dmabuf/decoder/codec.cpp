@@ -9,7 +9,10 @@ extern "C" {
 #include <libavutil/imgutils.h>
 }
 
+#include <fcntl.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -90,6 +93,15 @@ std::string error_text(int error)
     return text;
 }
 
+/// Why Rockchip's MPP does not start, of which FFmpeg tells nothing.
+std::string mpp_refusal()
+{
+    constexpr char kDevice[] = "/dev/mpp_service";
+    const UniqueFd device(::open(kDevice, O_RDWR | O_CLOEXEC));
+    return device.valid() ? "the library says no more than that it fails"
+                          : device_refusal(kDevice, "rk_vcodec", errno).message;
+}
+
 /// Threads that decode a frame each. They hold back one picture less than they are until more units come, so that all
 /// pictures are late by as much, and the one on show in a pause too: no more of them than the pixel rate needs. MPEG-2,
 /// VP8 and dav1d spread one picture over all cores, as the others do where the encoder cut it into slices or tiles.
@@ -155,6 +167,7 @@ std::optional<Failure> VideoCodec::start(std::span<const std::uint8_t> extradata
         return Failure{wire::Reason::kTooLarge,
                        "stream of " + std::to_string(open_.coded_width) + "x" + std::to_string(open_.coded_height)};
 
+    wrapper_ = codec->wrapper_name ? codec->wrapper_name : "";
     packet_.reset(av_packet_alloc());
     frame_.reset(av_frame_alloc());
     context_.reset(avcodec_alloc_context3(codec));
@@ -194,15 +207,10 @@ std::optional<Failure> VideoCodec::start(std::span<const std::uint8_t> extradata
     if (const int error = avcodec_open2(&context, codec, nullptr); error < 0) {
         const bool unsupported = error == AVERROR_PATCHWELCOME || error == AVERROR(ENOSYS);
         return Failure{unsupported ? wire::Reason::kUnsupportedProfile : wire::Reason::kBadParameters,
-                       std::string("cannot start FFmpeg's ") + codec->name + " decoder: " + error_text(error)};
+                       std::string("cannot start FFmpeg's ") + codec->name
+                           + " decoder: " + (wrapper() == "rkmpp" ? mpp_refusal() : error_text(error))};
     }
     return std::nullopt;
-}
-
-std::string_view VideoCodec::wrapper() const
-{
-    const char *name = context_->codec->wrapper_name;
-    return name ? name : "";
 }
 
 std::optional<ImageLayout> VideoCodec::layout(std::uint32_t fourcc, int width, int height) const
@@ -335,7 +343,7 @@ std::optional<Failure> VideoCodec::decode(const Unit &unit, const std::function<
         awaited_.insert(unit.pts);
     if (awaited_.size() > kPushers) // units without a picture
         awaited_.erase(awaited_.begin());
-    int error = send(sink);
+    int error = send(sink, std::chrono::steady_clock::now() + kBusy);
     const int later = receive(sink);
     if (pictures_ > kBurst) // a surface was given back for nothing: it was only slow
         most_withheld_ = kMostWithheld;
@@ -357,9 +365,8 @@ void VideoCodec::fill_packet(const Unit &unit)
 
 /// Hands the packet over. A device that decodes on its own takes none while it has enough, and may have no picture either, whatever FFmpeg's
 /// documentation says of that.
-int VideoCodec::send(const std::function<void(AVFrame &)> &sink)
+int VideoCodec::send(const std::function<void(AVFrame &)> &sink, std::chrono::steady_clock::time_point deadline)
 {
-    const auto end = std::chrono::steady_clock::now() + kBusy;
     for (unsigned asked = 0;; ++asked) {
         const int error = avcodec_send_packet(context_.get(), packet_.get());
         if (error != AVERROR(EAGAIN) || !hardware_)
@@ -371,7 +378,7 @@ int VideoCodec::send(const std::function<void(AVFrame &)> &sink)
             continue;
         if (asked > 0) // surfaces of another size, perhaps
             withheld_.clear();
-        if (std::chrono::steady_clock::now() >= end)
+        if (std::chrono::steady_clock::now() >= deadline)
             return AVERROR(ETIMEDOUT);
         std::this_thread::sleep_for(kNap);
     }
@@ -505,10 +512,10 @@ std::optional<Failure> VideoCodec::push_out(const std::function<void(AVFrame &)>
     const auto deadline = std::chrono::steady_clock::now() + kBusy;
     for (unsigned i = 0; i < kPushers && !(pushed_out_ && (!reorders || awaited_.empty())); ++i) {
         if (std::chrono::steady_clock::now() >= deadline)
-            break;
+            return Failure{wire::Reason::kDecoderFailed, "the driver is too slow to bring out its pictures"};
         const std::size_t at = i % group.size();
         fill_packet({at == 0 ? std::span<const std::uint8_t>(first) : group[at].data, kPusherTime, group[at].key});
-        int error = send(sink);
+        int error = send(sink, deadline);
         if (error >= 0)
             error = receive(sink);
         if (auto failure = judge(group[at].key, error))

@@ -10,6 +10,7 @@ extern "C" {
 }
 
 #include <atomic>
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -64,7 +65,7 @@ public:
 
     [[nodiscard]] const DirectRule &rule() const { return rule_; }
     /// The library that FFmpeg's decoder hands all work to, "rkmpp"; empty: none.
-    [[nodiscard]] std::string_view wrapper() const;
+    [[nodiscard]] std::string_view wrapper() const { return wrapper_; }
 
     /// Of a frame's surfaces: grows when they are made anew, from 1. 0: FFmpeg says nothing of where the surface is from.
     [[nodiscard]] static std::uint64_t generation_of(const AVFrame &frame);
@@ -94,7 +95,7 @@ private:
     void withhold(const AVFrame &frame);
     [[nodiscard]] bool give_back();
     void fill_packet(const Unit &unit);
-    int send(const std::function<void(AVFrame &)> &sink);
+    int send(const std::function<void(AVFrame &)> &sink, std::chrono::steady_clock::time_point deadline);
     int receive(const std::function<void(AVFrame &)> &sink);
     [[nodiscard]] bool holds_pictures() const;
     [[nodiscard]] std::optional<Failure> push_out(const std::function<void(AVFrame &)> &sink,
@@ -106,6 +107,7 @@ private:
     const Hardware *const hardware_;
     const std::span<const FormatSet::Entry> accepted_;
     const DirectRule rule_;
+    std::string_view wrapper_; ///< of FFmpeg's, static
     std::unique_ptr<AVPacket, FreePacket> packet_;
     std::unique_ptr<AVFrame, FreeFrame> frame_;
     std::unique_ptr<AVCodecContext, FreeContext> context_; ///< last: its threads use the rest

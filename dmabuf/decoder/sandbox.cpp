@@ -191,7 +191,7 @@ SandboxLayer enter_sandbox(SandboxKind kind)
         return layer;
     }
     // Of use where there is no filter, and to anyone but root.
-    if (kind == SandboxKind::kSoftware)
+    if (kind != SandboxKind::kDevice) // whose drivers start threads late
         static_cast<void>(limit(RLIMIT_NPROC, 0));
     report_denials();
     Status status = load_call_filter(kind);

@@ -4,6 +4,8 @@
 #include "dmabuf/decoder/sandbox.h"
 #include "tests/vadriver/gpu.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -291,6 +293,10 @@ TEST(Mpp, that_cannot_be_opened_is_not_tried_and_the_reason_said)
         EXPECT_FALSE(driver.paths[0].hardware);
         EXPECT_NE(driver.paths[0].why.find("cannot start FFmpeg's h264_rkmpp decoder"), std::string::npos)
             << driver.paths[0].why;
+        if (::access("/dev/mpp_service", F_OK) != 0) {
+            EXPECT_NE(driver.paths[0].why.find("there is no /dev/mpp_service: load"), std::string::npos)
+                << driver.paths[0].why;
+        }
         EXPECT_NE(driver.paths[0].why.find("; Vulkan: "), std::string::npos)
             << "what comes after it is tried: " << driver.paths[0].why;
     }
