@@ -56,5 +56,31 @@ def names_libraries_each_with_its_reason():
     check(all(name.startswith("lib") and ".so" in name for name in tsan.libraries()), str(tsan.libraries()))
 
 
+LOG = """[ run     ] Hud.figures
+[ FAILED  ] Hud.figures (6.4 s) {'hidden': 1}
+[ ok      ] Hud.others (1.0 s)
+[  FAILED  ] DecoderPictures/Codec.are_right/h264, where GetParam() = 1 (12 ms)
+[  FAILED  ] Plain.name (3 ms)
+[  PASSED  ] 3 tests.
+[  FAILED  ] 2 tests, listed below:
+[  FAILED  ] Plain.name
+"""
+
+
+def tells_which_cases_failed():
+    found = tsan.failed_cases(LOG)
+    check(found == ["DecoderPictures/Codec.are_right/h264", "Hud.figures", "Plain.name"], str(found))
+
+
+def names_cases_that_may_fail_each_with_its_reason():
+    known = tsan.reasons("cases.txt")
+    check(known and all(len(why.split()) > 3 for why in known.values()), str(known))
+    for name in known:
+        script = tsan.ROOT / f"tests/wayland/{ {'BadInput': 'bad_input'}.get(name.split('.')[0], name.split('.')[0].lower()) }_test.py"
+        check(name.split(".")[1] in script.read_text(), f"{name} is no case of {script.name}")
+    check(tsan.excuse("Plain.name", known) is None, "everything may fail")
+    check(tsan.excuse(f"{next(iter(known))}_on_gl", known), "nothing may fail")
+
+
 if __name__ == "__main__":
-    cases.main("Tsan", cases.named(sys.modules[__name__], "passes_", "names_"))
+    cases.main("Tsan", cases.named(sys.modules[__name__], "passes_", "names_", "tells_"))

@@ -125,7 +125,9 @@ def figures_come_and_go_and_leave_the_rest_alone():
     with staging.Stage(options.build, options.keep and options.keep / "logs-hud") as stage:
         show = Show(stage)
         wait_for_figures(show, False, "before")
-        placements = staging.wait_for(lambda: show.viewer.stats().get("placements"), 10, "the figures in the file")
+        placements = staging.wait_for(
+            lambda: (p := show.viewer.stats().get("placements", {})).get("above") and p, 10, "the figures in the file"
+        )
         show.toggle()
         wait_for_figures(show, True, "shown")
         pictures = set()
