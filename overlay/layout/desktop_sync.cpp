@@ -407,11 +407,14 @@ DesktopSync::Released DesktopSync::advance(std::int64_t now)
             release_pieces(count, damage_);
             break;
         }
-        std::size_t expired = 0;
-        while (expired < pieces_.size() && now - pieces_[expired].since >= patience_)
-            ++expired;
-        if (expired > 0)
-            give_up(expired, now);
+        auto expired = [this, now] {
+            std::size_t count = 0;
+            while (count < pieces_.size() && now - pieces_[count].since >= patience_)
+                ++count;
+            return count;
+        };
+        while (const std::size_t count = expired()) // again: what was in vain shortens the patience with what is left
+            give_up(count, now);
     }
     do {
         update_mode();
