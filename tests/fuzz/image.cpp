@@ -93,6 +93,7 @@ void image(Input &in)
         const std::uint64_t columns = (made->width() + (1u << f.x_shift) - 1) / (1u << f.x_shift);
         const std::uint64_t rows = (made->height() + (1u << f.y_shift) - 1) / (1u << f.y_shift);
         require(plane.offset + (rows - 1) * plane.stride + columns * f.bytes <= size, "no sample outside its memory");
+        require(plane.offset + rows * plane.stride <= size, "nor what follows the last line");
         require(columns * f.bytes <= plane.stride, "lines do not overlap");
     }
 }

@@ -16,6 +16,56 @@ bool is_read_whole(const wire::Message &message, std::size_t size, std::size_t a
                 || std::holds_alternative<wire::Geometry>(message));
 }
 
+/// What docs/protocol.md promises of a message that a reader takes, written down a second time.
+struct Limits {
+    static bool in_range(const wire::Rect &r)
+    {
+        return r.x >= -32767 && r.x <= 32767 && r.y >= -32767 && r.y <= 32767 && r.width <= 32767 && r.height <= 32767;
+    }
+    static bool in_range(std::int64_t time) { return std::abs(time) <= std::int64_t{1} << 61; }
+    static bool keeps(const wire::Hello &m)
+    {
+        return (m.role == wire::Role::kGuest || m.role == wire::Role::kClient) && m.nonce != 0 && m.min_version > 0
+               && m.min_version <= m.max_version && m.name.size() <= 64 && m.codecs.size() <= 64
+               && m.name.find_first_of(std::string("\0\n\x1f\x7f", 4)) == std::string::npos;
+    }
+    static bool keeps(const wire::StreamOpen &m) { return m.extradata.size() <= 32768; }
+    static bool keeps(const wire::AccessUnit &m)
+    {
+        return !m.data.empty() && m.data.size() <= m.total_size && m.total_size <= 16u << 20 && in_range(m.pts);
+    }
+    static bool keeps(const wire::AccessUnitChunk &m)
+    {
+        return !m.data.empty() && m.offset > 0 && std::uint64_t{m.offset} + m.data.size() <= 16u << 20;
+    }
+    static bool keeps(const wire::Geometry &m)
+    {
+        const std::uint64_t side = std::uint64_t{8192} << 16;
+        return in_range(m.target) && m.visible.size() <= 256
+               && std::all_of(m.visible.begin(), m.visible.end(), [](const wire::Rect &r) { return in_range(r); })
+               && m.placeholder.value_or(0) <= 0xffffff && std::uint64_t{m.crop.x} + m.crop.width <= side
+               && std::uint64_t{m.crop.y} + m.crop.height <= side;
+    }
+    static bool keeps(const wire::PlayState &m)
+    {
+        return m.mode == wire::PlayMode::kPlaying || m.mode == wire::PlayMode::kPaused;
+    }
+    static bool keeps(const wire::ClientState &m) { return m.codecs.size() <= 64; }
+    template <typename M>
+    static bool keeps(const M &)
+    {
+        return true;
+    }
+    template <typename M>
+    bool operator()(const M &m) const
+    {
+        if constexpr (requires { m.stream; })
+            if (m.stream == 0)
+                return false;
+        return keeps(m);
+    }
+};
+
 /// A message of any type and body: what is taken is written again as it was.
 void one_message(Input in)
 {
@@ -37,6 +87,7 @@ void one_message(Input in)
     if (std::holds_alternative<wire::Unknown>(message))
         return require(std::find(kTypes.begin(), kTypes.end(), static_cast<wire::Type>(number)) == kTypes.end(),
                        "a type that there is, is known");
+    require(std::visit(Limits(), message), "what is taken keeps to the limits");
     Bytes again;
     wire::encode(message, again); // asserts that what was decoded keeps to the limits
     require(again.size() <= raw.size(), "a message is not written longer than it was");

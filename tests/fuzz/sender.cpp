@@ -14,7 +14,7 @@ constexpr std::int64_t kMs = 1'000'000;
 
 std::size_t size_of_unit(std::uint8_t choice)
 {
-    return choice == 0xff ? wire::kChunkPayload + 1 : choice == 0xfe ? 0 : 1u + choice % 64;
+    return choice >= 0xfc ? wire::kChunkPayload + 1 : choice == 0xfb ? 0 : 1u + choice % 64;
 }
 
 /// A stream's units on their way out, and what goes before them: more than any player can send, units of nothing among it.
