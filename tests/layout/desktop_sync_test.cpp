@@ -351,6 +351,25 @@ TEST(DesktopSync, damage_waits_less_where_that_was_in_vain)
     }
 }
 
+TEST(DesktopSync, damage_of_which_patience_is_taken_while_it_waits_is_released_when_it_is_due)
+{
+    Bench bench;
+    Guest guest;
+    guest.occluder = {{30, 30, 40, 40}};
+    auto draw = [&](std::int64_t at) {
+        bench.draw(guest, guest.occluder);
+        bench.sync.damaged(guest.occluder, at);
+    };
+    draw(0);
+    std::int64_t now = DesktopSync::kPatience;
+    EXPECT_FALSE(bench.sync.advance(now).damage.empty());
+    draw(now);
+    draw(now + DesktopSync::kPatience - DesktopSync::kLeastPatience);
+    now += DesktopSync::kPatience; // in vain: the second is due by that
+    EXPECT_FALSE(bench.sync.advance(now).damage.empty());
+    EXPECT_LT(bench.sync.deadline(), 0);
+}
+
 TEST(DesktopSync, geometry_waits_for_as_long_as_the_desktop_shows_the_one_before)
 {
     Bench bench;
