@@ -12,7 +12,7 @@ namespace spice_overlay::fuzz {
 class Speaker {
 public:
     std::uint64_t peer_nonce = 0; ///< of the HELLO that the other side sent last
-    wire::Ping asked; ///< what the other side asked last; mostly that is what is answered
+    wire::Ping asked;             ///< what the other side asked last; mostly that is what is answered
 
     /// Appends one message, or a part of a unit, or bytes that are neither.
     void next(Input &in, Bytes &out);

@@ -5,7 +5,8 @@
 namespace spice_overlay::fuzz {
 namespace {
 
-constexpr std::size_t kAssembly = 1u << 19; ///< bytes: one of a megabyte is too large, and any number of small ones too many
+/// Bytes: one unit of a megabyte is too large, and so are many small ones together.
+constexpr std::size_t kAssembly = 1u << 19;
 
 /// One thing that happens to the session, input from the port aside.
 void event(Client &client, unsigned kind)
