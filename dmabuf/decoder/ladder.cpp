@@ -199,7 +199,7 @@ void Ladder::forget_kept()
     kept_all_ = true;
 }
 
-void Ladder::forget_groups_before(std::deque<KeptUnit>::iterator key)
+void Ladder::forget_groups_before(const std::deque<KeptUnit>::iterator &key)
 {
     for (auto unit = kept_.begin(); unit != key; ++unit)
         kept_bytes_ -= unit->data.size();

@@ -65,7 +65,7 @@ private:
     struct Moment {
         std::uint32_t era = 0;
         std::int64_t pts = 0;
-        auto operator<=>(const Moment &) const = default;
+        auto operator<=>(const Moment &) const = default; // NOLINT(modernize-use-nullptr): its 0 is no pointer
     };
     struct KeptUnit {
         std::vector<std::uint8_t> data;
@@ -77,7 +77,7 @@ private:
     [[nodiscard]] bool start_hardware(std::span<const std::uint8_t> extradata);
     void keep(const VideoCodec::Unit &unit);
     void forget_kept();
-    void forget_groups_before(std::deque<KeptUnit>::iterator key);
+    void forget_groups_before(const std::deque<KeptUnit>::iterator &key);
     [[nodiscard]] std::deque<KeptUnit>::iterator newest_key();
     [[nodiscard]] std::vector<VideoCodec::Unit> newest_group();
     [[nodiscard]] Moment moment_of(const AVFrame &frame) const;

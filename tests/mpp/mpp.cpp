@@ -104,6 +104,7 @@ struct FreePacket {
 } // namespace
 
 struct MppBufferOfTests {
+    explicit MppBufferOfTests(FrameMemory frame) : memory(std::move(frame)) {}
     FrameMemory memory;
 };
 using Buffer = std::shared_ptr<MppBufferOfTests>;
