@@ -13,10 +13,11 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests/tools"), str(ROOT / "tests/oracle")]
+sys.path[:0] = [str(ROOT / "tests" / name) for name in ("tools", "oracle", "mpp")]
 import cases
 import clips
 import compositor_tree
+import minimal_ffmpeg
 import rehearsal
 import stage as staging
 import weston_tree
@@ -77,7 +78,8 @@ def perform(
         weston = staging.Weston(stage, size=SIZE, inside=inside)
         host = staging.Host(stage, scene)
         viewer = staging.Viewer(
-            stage, weston, host.uri, "--decoder", stage.program(decoder), program=program, environment=environment
+            stage, weston, host.uri, "--decoder", decoder if isinstance(decoder, pathlib.Path) else stage.program(decoder),
+            program=program, environment=environment,
         )
         host.needed = [viewer.process, weston.process]
         host.wait("client-connected")
@@ -140,6 +142,21 @@ def vulkan(fault=""):
 
 def perform_by_vulkan(name, wanted, fault="", restarts=0):
     return perform(name, "h264", wanted, {"above", "below"}, tree(), environment=vulkan(fault), restarts=restarts)
+
+
+def perform_by_mpp(name, wanted, fault=""):
+    """With FFmpeg's rkmpp decoders on a double of Rockchip's MPP, which the decoder alone is to see."""
+    double = options.build.resolve() / "tests/mpp"
+    if not (double / "librockchip_mpp.so.1").exists():
+        raise Skip("this build has no double of Rockchip's MPP")
+    libraries, lock = minimal_ffmpeg.obtain()
+    with lock, staging.Stage(options.build) as stage:
+        decoder = stage.path("decoder-with-mpp")
+        program = stage.program("spice-overlay-decoder").resolve()
+        decoder.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}:{double}" exec "{program}" "$@"\n')
+        decoder.chmod(0o755)
+        environment = {**FORCED, "SPICE_OVERLAY_RENDER_NODE": "/dev/null", "LIBVA_DRIVERS_PATH": "/nonexistent", "mpp_test_fault": fault}
+        return perform(name, "h264", wanted, {"above", "below"}, tree(), environment=environment, decoder=decoder)
 
 
 def own_weston_does():
@@ -261,6 +278,21 @@ def frames_go_on_in_software_when_vulkan_hangs():
     stats = perform_by_vulkan("vulkan-hang", "linux-dmabuf/YU12", fault="hang:20", restarts=2)
     check(stats["decoder"] == "software", stats["decoder"])
     check("hangs" in stats["why_not_hardware"], stats["why_not_hardware"])
+
+
+def frames_that_rockchips_mpp_decodes_are_shown_where_they_are_and_every_pixel_is_right():
+    stats = perform_by_mpp("mpp", "linux-dmabuf/NV12")
+    check(stats["decoder"] == "a decoder of the system's own (DRM PRIME)", stats["decoder"])
+    check("why_not_hardware" not in stats, stats)
+    for facts in stats["streams"]:
+        check(facts["rung"] == "gpu", facts)
+        check(facts["copied_bytes_a_frame"] == {"decoder": 0, "compositor": 0}, facts)
+
+
+def frames_go_on_in_software_when_rockchips_mpp_fails():
+    stats = perform_by_mpp("mpp-lost", "linux-dmabuf/YU12", fault="error:40")
+    check(stats["decoder"] == "software", stats["decoder"])
+    check("fails to decode" in stats["why_not_hardware"], stats["why_not_hardware"])
 
 
 def compositor_that_names_no_gpu_gets_no_dmabufs_unless_told():
