@@ -31,8 +31,8 @@ constexpr std::chrono::seconds kBusy{1};
 constexpr std::chrono::milliseconds kNap{2}; ///< between asking whether it does, where the asking does not wait
 
 constexpr std::chrono::milliseconds kStarving{50}; ///< in which FFmpeg gets no picture: it waits for 100
-constexpr unsigned kBurst = 5; ///< pictures of one unit; a device with one free surface gives out two at most
-constexpr unsigned kPushers = 96;                        ///< units; asynchronous decoders hold some 20 pictures back
+constexpr unsigned kBurst = 5;    ///< pictures of one unit; a device with one free surface gives out two at most
+constexpr unsigned kPushers = 96; ///< units; asynchronous decoders hold some 20 pictures back
 constexpr std::int64_t kPusherTime = AV_NOPTS_VALUE + 1; ///< of pictures that nobody is to see
 
 /// What a small core decodes in a second. Measured: H.264 165 million on a server's core; 720p30 is 28, 1080p30 62.

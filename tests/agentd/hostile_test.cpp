@@ -65,8 +65,8 @@ TEST_F(RelayTest, units_as_far_apart_in_time_as_can_be_said_are_passed_on)
     for (const std::int64_t pts : {-wire::kMaxTime, wire::kMaxTime}) {
         Bytes bytes;
         std::vector<std::size_t> ends;
-        wire::encode_access_unit({.stream = 1, .serial = serial++, .flags = wire::kKey, .pts = pts, .data = data}, bytes,
-                                 ends);
+        wire::encode_access_unit({.stream = 1, .serial = serial++, .flags = wire::kKey, .pts = pts, .data = data},
+                                 bytes, ends);
         one->send_bytes(bytes);
         pump();
     }
