@@ -63,16 +63,8 @@ TEST_P(MppPictures, are_the_same_as_software_makes_and_lie_in_its_memory)
 {
     const Kind &kind = GetParam();
     NEED_MPP(kind);
-    const Clip &clip = clip_of(kind);
-    ASSERT_EQ(clip.units.size(), static_cast<std::size_t>(kFrames));
     MppDriver driver(Gpu(kind).config);
-    ASSERT_TRUE(driver.decoder) << driver.start_error;
-    ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why << " after " << driver.pictures.size() << " pictures";
-    EXPECT_EQ(check_shown_pictures(driver, kind), static_cast<std::size_t>(kFrames));
-    ASSERT_EQ(driver.paths.size(), 1u) << driver.paths.back().why;
-    EXPECT_TRUE(driver.paths[0].hardware) << driver.paths[0].why;
-    EXPECT_EQ(driver.paths[0].name, kName);
-    EXPECT_EQ(driver.failures, 0u);
+    shows_every_picture(driver, kind, kName);
 }
 
 INSTANTIATE_TEST_SUITE_P(kinds, MppPictures,
@@ -233,16 +225,8 @@ TEST_P(MppStepsDown, without_losing_or_repeating_a_picture_and_says_why_once)
     NEED_MPP(kind);
     const Variable variable("mpp_test_fault", mishap.fault);
     MppDriver driver(Gpu(kind).config);
-    ASSERT_TRUE(driver.decoder) << driver.start_error;
-    ASSERT_TRUE(driver.feed_all(clip_of(kind).units))
-        << driver.why << " after " << driver.pictures.size() << " pictures";
     // It decodes ahead: when it fails, pictures that it has decoded may not have been asked for.
-    EXPECT_LE(check_shown_pictures(driver, kind), mishap.surfaces);
-    ASSERT_EQ(driver.paths.size(), 2u) << driver.paths[0].why;
-    EXPECT_TRUE(driver.paths[0].hardware);
-    EXPECT_FALSE(driver.paths[1].hardware);
-    EXPECT_NE(driver.paths[1].why.find(mishap.why), std::string::npos) << driver.paths[1].why;
-    EXPECT_EQ(driver.failures, 0u);
+    EXPECT_LE(steps_down(driver, kind, mishap), mishap.surfaces);
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -143,4 +143,31 @@ void gives_a_stream_of_another_size_new_surfaces(const Kind &kind, const Kind &l
     }
 }
 
+void shows_every_picture(Driver &driver, const Kind &kind, const std::string &name)
+{
+    const Clip &clip = clip_of(kind);
+    ASSERT_EQ(clip.units.size(), static_cast<std::size_t>(kFrames));
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why << " after " << driver.pictures.size() << " pictures";
+    EXPECT_EQ(check_shown_pictures(driver, kind), static_cast<std::size_t>(kFrames));
+    ASSERT_EQ(driver.paths.size(), 1u) << driver.paths.back().why;
+    EXPECT_TRUE(driver.paths[0].hardware) << driver.paths[0].why;
+    EXPECT_EQ(driver.paths[0].name, name);
+    EXPECT_EQ(driver.failures, 0u);
+}
+
+std::size_t steps_down(Driver &driver, const Kind &kind, const Mishap &mishap)
+{
+    EXPECT_TRUE(driver.decoder) << driver.start_error;
+    if (!driver.decoder)
+        return 0;
+    EXPECT_TRUE(driver.feed_all(clip_of(kind).units)) << driver.why << " after " << driver.pictures.size() << " pictures";
+    EXPECT_EQ(driver.failures, 0u);
+    EXPECT_EQ(driver.paths.size(), 2u);
+    EXPECT_TRUE(driver.paths.front().hardware) << driver.paths.front().why;
+    EXPECT_FALSE(driver.paths.back().hardware);
+    EXPECT_NE(driver.paths.back().why.find(mishap.why), std::string::npos) << driver.paths.back().why;
+    return check_shown_pictures(driver, kind);
+}
+
 } // namespace spice_overlay

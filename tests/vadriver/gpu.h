@@ -71,6 +71,9 @@ void waits_for_pictures_to_come_back(const DecoderProcess::Config &config, const
 /// Decodes the clip of `kind`, and after it, in the same stream, that of `large`, which is of another size.
 void gives_a_stream_of_another_size_new_surfaces(const Kind &kind, const Kind &large);
 
+/// Decodes the clip: every picture comes out of the surfaces of the device that has this name.
+void shows_every_picture(Driver &driver, const Kind &kind, const std::string &name);
+
 /// A driver's fault, and what is to come of it.
 struct Mishap {
     const char *name;
@@ -79,5 +82,7 @@ struct Mishap {
     std::size_t surfaces; ///< pictures before
 };
 void PrintTo(const Mishap &mishap, std::ostream *out);
+/// Decodes the clip: no picture is lost or repeated, and why the device is left is said once. Returns how many were in its surfaces.
+std::size_t steps_down(Driver &driver, const Kind &kind, const Mishap &mishap);
 
 } // namespace spice_overlay

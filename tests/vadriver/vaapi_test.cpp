@@ -16,15 +16,8 @@ TEST_P(Surfaces, of_a_gpu_hold_the_same_pictures_as_software)
 {
     const Kind &kind = GetParam();
     NEED_ENCODER(kind.encoder);
-    const Clip &clip = clip_of(kind);
-    ASSERT_EQ(clip.units.size(), static_cast<std::size_t>(kFrames));
     Driver driver(Gpu(kind).config);
-    ASSERT_TRUE(driver.decoder) << driver.start_error;
-    ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why << " after " << driver.pictures.size() << " pictures";
-    EXPECT_EQ(check_pictures(driver, kind, clip), static_cast<std::size_t>(kFrames));
-    ASSERT_EQ(driver.paths.size(), 1u);
-    EXPECT_TRUE(driver.paths[0].hardware) << driver.paths[0].why;
-    EXPECT_EQ(driver.paths[0].name, "VA-API (spice-overlay driver for tests)");
+    shows_every_picture(driver, kind, "VA-API (spice-overlay driver for tests)");
     EXPECT_EQ(driver.buffers, driver.slots.size()) << "a surface's descriptors are sent once";
     EXPECT_LE(driver.slots.size(), 20u);
 }
@@ -100,16 +93,8 @@ TEST_P(StepsDown, without_losing_or_repeating_a_picture_and_says_why_once)
     const auto &[kind, mishap] = GetParam();
     NEED_ENCODER(kind.encoder);
     const Variable variable("LIBVA_TEST_FAULT", mishap.fault);
-    const Clip &clip = clip_of(kind);
     Driver driver(Gpu(kind).config);
-    ASSERT_TRUE(driver.decoder) << driver.start_error;
-    ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why << " after " << driver.pictures.size() << " pictures";
-    EXPECT_EQ(check_pictures(driver, kind, clip), mishap.surfaces);
-    ASSERT_EQ(driver.paths.size(), 2u);
-    EXPECT_TRUE(driver.paths[0].hardware);
-    EXPECT_FALSE(driver.paths[1].hardware);
-    EXPECT_NE(driver.paths[1].why.find(mishap.why), std::string::npos) << driver.paths[1].why;
-    EXPECT_EQ(driver.failures, 0u);
+    EXPECT_EQ(steps_down(driver, kind, mishap), mishap.surfaces);
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -35,18 +35,10 @@ TEST_P(VulkanSurfaces, of_a_gpu_hold_the_same_pictures_as_software)
 {
     const Kind &kind = GetParam();
     NEED_VULKAN(kind);
-    const Clip &clip = clip_of(kind);
-    ASSERT_EQ(clip.units.size(), static_cast<std::size_t>(kFrames));
     Driver driver(Gpu(kind).config);
-    ASSERT_TRUE(driver.decoder) << driver.start_error;
-    ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why << " after " << driver.pictures.size() << " pictures";
-    EXPECT_EQ(check_shown_pictures(driver, kind), static_cast<std::size_t>(kFrames));
-    ASSERT_EQ(driver.paths.size(), 1u) << driver.paths.back().why;
-    EXPECT_TRUE(driver.paths[0].hardware) << driver.paths[0].why;
-    EXPECT_EQ(driver.paths[0].name, kName);
+    shows_every_picture(driver, kind, kName);
     EXPECT_EQ(driver.buffers, driver.slots.size()) << "a surface's descriptor is sent once";
     EXPECT_LE(driver.slots.size(), 32u);
-    EXPECT_EQ(driver.failures, 0u);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -82,15 +74,7 @@ TEST_P(VulkanStepsDown, without_losing_or_repeating_a_picture_and_says_why_once)
     NEED_VULKAN(kPlain);
     const Variable variable("VK_TEST_FAULT", mishap.fault);
     Driver driver(Gpu(kPlain).config);
-    ASSERT_TRUE(driver.decoder) << driver.start_error;
-    ASSERT_TRUE(driver.feed_all(clip_of(kPlain).units))
-        << driver.why << " after " << driver.pictures.size() << " pictures";
-    EXPECT_EQ(check_shown_pictures(driver, kPlain), mishap.surfaces);
-    ASSERT_EQ(driver.paths.size(), 2u) << driver.paths[0].why;
-    EXPECT_TRUE(driver.paths[0].hardware);
-    EXPECT_FALSE(driver.paths[1].hardware);
-    EXPECT_NE(driver.paths[1].why.find(mishap.why), std::string::npos) << driver.paths[1].why;
-    EXPECT_EQ(driver.failures, 0u);
+    EXPECT_EQ(steps_down(driver, kPlain, mishap), mishap.surfaces);
 }
 
 INSTANTIATE_TEST_SUITE_P(
