@@ -99,6 +99,7 @@ std::optional<Failure> Service::open()
     std::vector<ipc::SurfaceFormat> formats(open_.surface_formats);
     std::memcpy(formats.data(), bytes.data() + sizeof open_, formats_size);
     std::vector<FormatSet::Entry> accepted;
+    accepted.reserve(formats.size());
     for (const ipc::SurfaceFormat &format : formats)
         accepted.emplace_back(format.fourcc, format.modifier);
     ladder_.emplace(open_, std::move(accepted), std::move(render_node_), pool_,

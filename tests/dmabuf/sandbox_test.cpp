@@ -52,6 +52,7 @@ Outcome probe(const std::vector<std::string> &words)
     std::vector<std::string> strings{SANDBOX_PROBE};
     strings.insert(strings.end(), words.begin(), words.end());
     std::vector<char *> arguments;
+    arguments.reserve(strings.size() + 1);
     for (std::string &word : strings)
         arguments.push_back(word.data());
     arguments.push_back(nullptr);
@@ -135,8 +136,12 @@ INSTANTIATE_TEST_SUITE_P(
                     std::vector<std::string>{"filter-alone"}),
     [](const auto &test) {
         std::string name = "software";
-        for (const std::string &word : test.param)
-            name = word == "device" || word == "mpp" ? word : name + (word == "thread" ? "_thread" : "_filter_alone");
+        for (const std::string &word : test.param) {
+            if (word == "device" || word == "mpp")
+                name = word;
+            else
+                name += word == "thread" ? "_thread" : "_filter_alone";
+        }
         return name;
     });
 

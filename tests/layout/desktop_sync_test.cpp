@@ -74,7 +74,7 @@ public:
     {
         for (int y = std::max(r.y1, 0); y < std::min(r.y2, kHeight); ++y)
             for (int x = std::max(r.x1, 0); x < std::min(r.x2, kWidth); ++x)
-                pixels_[static_cast<std::size_t>(y * kWidth + x)] = guest.pixel(x, y);
+                pixels_[static_cast<std::size_t>(y) * kWidth + static_cast<std::size_t>(x)] = guest.pixel(x, y);
     }
 
     /// Pixels that a person would see wrong: a bare placeholder, or video where the shown desktop has none.
@@ -88,7 +88,7 @@ public:
         Picture shown = sync.released();
         for (int y = 0; y < kHeight; ++y)
             for (int x = 0; x < kWidth; ++x)
-                wrong += (shown.row(y)[x] == kPlaceholder) != (hole[static_cast<std::size_t>(y * kWidth + x)] != 0);
+                wrong += (shown.row(y)[x] == kPlaceholder) != (hole[static_cast<std::size_t>(y) * kWidth + static_cast<std::size_t>(x)] != 0);
         return wrong;
     }
 
