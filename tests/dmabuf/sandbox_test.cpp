@@ -129,21 +129,22 @@ TEST_P(Forbidden, things_end_the_process_and_are_named)
     RecordProperty("denied", static_cast<int>(denied));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    sandbox, Forbidden,
-    testing::Values(std::vector<std::string>{}, std::vector<std::string>{"device"}, std::vector<std::string>{"thread"},
-                    std::vector<std::string>{"device", "thread"}, std::vector<std::string>{"mpp", "thread"},
-                    std::vector<std::string>{"filter-alone"}),
-    [](const auto &test) {
-        std::string name = "software";
-        for (const std::string &word : test.param) {
-            if (word == "device" || word == "mpp")
-                name = word;
-            else
-                name += word == "thread" ? "_thread" : "_filter_alone";
-        }
-        return name;
-    });
+INSTANTIATE_TEST_SUITE_P(sandbox, Forbidden,
+                         testing::Values(std::vector<std::string>{}, std::vector<std::string>{"device"},
+                                         std::vector<std::string>{"thread"},
+                                         std::vector<std::string>{"device", "thread"},
+                                         std::vector<std::string>{"mpp", "thread"},
+                                         std::vector<std::string>{"filter-alone"}),
+                         [](const auto &test) {
+                             std::string name = "software";
+                             for (const std::string &word : test.param) {
+                                 if (word == "device" || word == "mpp")
+                                     name = word;
+                                 else
+                                     name += word == "thread" ? "_thread" : "_filter_alone";
+                             }
+                             return name;
+                         });
 
 TEST(Sandbox, what_decoding_takes_is_left)
 {

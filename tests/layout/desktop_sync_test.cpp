@@ -88,7 +88,8 @@ public:
         Picture shown = sync.released();
         for (int y = 0; y < kHeight; ++y)
             for (int x = 0; x < kWidth; ++x)
-                wrong += (shown.row(y)[x] == kPlaceholder) != (hole[static_cast<std::size_t>(y) * kWidth + static_cast<std::size_t>(x)] != 0);
+                wrong += (shown.row(y)[x] == kPlaceholder)
+                         != (hole[static_cast<std::size_t>(y) * kWidth + static_cast<std::size_t>(x)] != 0);
         return wrong;
     }
 

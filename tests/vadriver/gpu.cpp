@@ -161,7 +161,8 @@ std::size_t steps_down(Driver &driver, const Kind &kind, const Mishap &mishap)
     EXPECT_TRUE(driver.decoder) << driver.start_error;
     if (!driver.decoder)
         return 0;
-    EXPECT_TRUE(driver.feed_all(clip_of(kind).units)) << driver.why << " after " << driver.pictures.size() << " pictures";
+    EXPECT_TRUE(driver.feed_all(clip_of(kind).units))
+        << driver.why << " after " << driver.pictures.size() << " pictures";
     EXPECT_EQ(driver.failures, 0u);
     EXPECT_EQ(driver.paths.size(), 2u);
     EXPECT_TRUE(driver.paths.front().hardware) << driver.paths.front().why;
