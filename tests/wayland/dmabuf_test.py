@@ -115,6 +115,18 @@ def gpu(fault="", processing=""):
     }
 
 
+def check_nobody_copies(stats, decoder):
+    check(stats["decoder"] == decoder and "why_not_hardware" not in stats, stats)
+    for facts in stats["streams"]:
+        check(facts["rung"] == "gpu", facts)
+        check(facts["copied_bytes_a_frame"] == {"decoder": 0, "compositor": 0}, facts)
+
+
+def check_stepped_down(stats, why):
+    check(stats["decoder"] == "software", stats["decoder"])
+    check(why in stats["why_not_hardware"], stats["why_not_hardware"])
+
+
 def perform_by_gpu(name, codec, wanted, fault="", restarts=0, processing=""):
     environment = gpu(fault, processing)
     return perform(
@@ -243,56 +255,42 @@ def frames_whose_modifier_is_not_taken_are_converted_by_the_gpu_and_every_pixel_
 
 def frames_go_on_in_software_when_the_gpu_fails_to_convert_them():
     stats = perform_by_gpu("vpp-lost", "vp8", "linux-dmabuf/YU12", fault="modifier,processing:40", processing="yes")
-    check(stats["decoder"] == "software", stats["decoder"])
-    check("fails to convert" in stats["why_not_hardware"], stats["why_not_hardware"])
+    check_stepped_down(stats, "fails to convert")
 
 
 def frames_go_on_in_software_when_the_gpu_loses_its_memory():
     stats = perform_by_gpu("gpu-lost", "vp8", "linux-dmabuf/YU12", fault="lost:40")
-    check(stats["decoder"] == "software", stats["decoder"])
-    check("fails to decode" in stats["why_not_hardware"], stats["why_not_hardware"])
+    check_stepped_down(stats, "fails to decode")
 
 
 def frames_go_on_in_software_when_the_gpu_hangs():
     stats = perform_by_gpu("gpu-hang", "vp8", "linux-dmabuf/YU12", fault="hang:20", restarts=2)
-    check(stats["decoder"] == "software", stats["decoder"])
-    check("hangs" in stats["why_not_hardware"], stats["why_not_hardware"])
+    check_stepped_down(stats, "hangs")
 
 
 def frames_that_vulkan_decodes_are_shown_where_they_are_and_every_pixel_is_right():
     stats = perform_by_vulkan("vulkan", "linux-dmabuf/NV12")
-    check(stats["decoder"] == "Vulkan (spice-overlay layer for tests)", stats["decoder"])
-    check("why_not_hardware" not in stats, stats)
-    for facts in stats["streams"]:
-        check(facts["rung"] == "gpu", facts)
-        check(facts["copied_bytes_a_frame"] == {"decoder": 0, "compositor": 0}, facts)
+    check_nobody_copies(stats, "Vulkan (spice-overlay layer for tests)")
 
 
 def frames_go_on_in_software_when_vulkan_loses_its_device():
     stats = perform_by_vulkan("vulkan-lost", "linux-dmabuf/YU12", fault="lost:40")
-    check(stats["decoder"] == "software", stats["decoder"])
-    check("fails to decode" in stats["why_not_hardware"], stats["why_not_hardware"])
+    check_stepped_down(stats, "fails to decode")
 
 
 def frames_go_on_in_software_when_vulkan_hangs():
     stats = perform_by_vulkan("vulkan-hang", "linux-dmabuf/YU12", fault="hang:20", restarts=2)
-    check(stats["decoder"] == "software", stats["decoder"])
-    check("hangs" in stats["why_not_hardware"], stats["why_not_hardware"])
+    check_stepped_down(stats, "hangs")
 
 
 def frames_that_rockchips_mpp_decodes_are_shown_where_they_are_and_every_pixel_is_right():
     stats = perform_by_mpp("mpp", "linux-dmabuf/NV12")
-    check(stats["decoder"] == "a decoder of the system's own (DRM PRIME)", stats["decoder"])
-    check("why_not_hardware" not in stats, stats)
-    for facts in stats["streams"]:
-        check(facts["rung"] == "gpu", facts)
-        check(facts["copied_bytes_a_frame"] == {"decoder": 0, "compositor": 0}, facts)
+    check_nobody_copies(stats, "a decoder of the system's own (DRM PRIME)")
 
 
 def frames_go_on_in_software_when_rockchips_mpp_fails():
     stats = perform_by_mpp("mpp-lost", "linux-dmabuf/YU12", fault="error:40")
-    check(stats["decoder"] == "software", stats["decoder"])
-    check("fails to decode" in stats["why_not_hardware"], stats["why_not_hardware"])
+    check_stepped_down(stats, "fails to decode")
 
 
 def compositor_that_names_no_gpu_gets_no_dmabufs_unless_told():
