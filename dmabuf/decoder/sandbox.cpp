@@ -106,12 +106,14 @@ SandboxLayer landlock()
         layer.detail += ", no signal or abstract socket of others";
     }
     const long fd = ::syscall(SYS_landlock_create_ruleset, &rules, size, 0);
-    unsigned flags = 0;
-    if (abi >= 8) {
-        flags = 1u << 3; // LANDLOCK_RESTRICT_SELF_TSYNC: for threads that a driver has started, too
+    const auto enforce = [fd](unsigned flags) { return ::syscall(SYS_landlock_restrict_self, fd, flags) == 0; };
+    const unsigned every_thread = 1u << 3; // LANDLOCK_RESTRICT_SELF_TSYNC: for those that a driver has started, too
+    if (fd >= 0 && abi >= 8 && enforce(every_thread)) {
+        layer.holds = true;
         layer.detail += ", in every thread";
+    } else {
+        layer.holds = fd >= 0 && enforce(0);
     }
-    layer.holds = fd >= 0 && ::syscall(SYS_landlock_restrict_self, fd, flags) == 0;
     if (!layer.holds)
         layer.detail = std::string("refused: ") + std::strerror(errno);
     if (fd >= 0)
