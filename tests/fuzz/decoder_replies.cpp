@@ -359,10 +359,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
 {
     using namespace spice_overlay::fuzz;
     require(!descriptors().empty(), "memory can be had");
-    const int free = lowest_free_descriptor();
+    const int free = free_descriptor();
     Input in(data, size);
     Viewer().run(in);
     decoder_end.reset();
-    require(lowest_free_descriptor() == free, "no descriptor is left open");
+    require(free_descriptor() == free, "no descriptor is left open");
     return 0;
 }

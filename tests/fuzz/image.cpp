@@ -28,10 +28,27 @@ int memory(std::size_t which)
     return fds[which];
 }
 
-int table_memory()
+/// Memory of a table: it stays as large as it is, and its content is written in place.
+struct TableMemory {
+    int fd = -1;
+    std::span<std::uint8_t> content;
+};
+
+const TableMemory &table_memory(std::size_t which)
 {
-    static const int fd = ::memfd_create("fuzz", MFD_CLOEXEC);
-    return fd;
+    static const std::array<TableMemory, 4> tables = [] {
+        constexpr std::size_t kTables[] = {8, 16, 40, 64}; // bytes
+        std::array<TableMemory, std::size(kTables)> made;
+        for (std::size_t i = 0; i < made.size(); ++i) {
+            made[i].fd = ::memfd_create("fuzz", MFD_CLOEXEC);
+            require(::ftruncate(made[i].fd, kTables[i]) == 0, "memory can be had");
+            void *const mapped = ::mmap(nullptr, kTables[i], PROT_READ | PROT_WRITE, MAP_SHARED, made[i].fd, 0);
+            require(mapped != MAP_FAILED, "memory can be seen");
+            made[i].content = {static_cast<std::uint8_t *>(mapped), kTables[i]};
+        }
+        return made;
+    }();
+    return tables[which];
 }
 
 std::uint32_t length(Input &in)
@@ -62,11 +79,13 @@ void image(Input &in)
     for (ImageDescription::Plane &plane : d.planes)
         plane = {in.byte() % 5u, in.rarely(4) ? length(in) : in.pick<std::uint32_t>({0, 64, 4096}), length(in)};
     std::vector<UniqueFd> objects;
-    std::vector<std::uint64_t> sizes;
-    for (unsigned count = in.byte() % 6u; count > 0; --count) {
+    std::array<std::uint64_t, 6> sizes{};
+    const unsigned count = in.byte() % 6u;
+    objects.reserve(count);
+    for (unsigned i = 0; i < count; ++i) {
         const std::size_t which = in.byte() % kSizes.size();
         objects.emplace_back(::dup(memory(which)));
-        sizes.push_back(kSizes[which]);
+        sizes[i] = kSizes[which];
     }
     require(!Image::make(d, {}, Image::Backing::kStandIn), "an image has memory");
     const auto result =
@@ -123,12 +142,12 @@ void layout(Input &in)
 
 void table(Input &in)
 {
-    const int fd = table_memory();
-    const std::uint32_t announced = in.rarely(4) ? length(in) : in.byte() % 32u * 16;
-    const Bytes content = in.bytes(in.number<std::uint16_t>() % 1024u);
-    require(::ftruncate(fd, 0) == 0
-                && ::pwrite(fd, content.data(), content.size(), 0) == static_cast<ssize_t>(content.size()),
-            "a table can be written");
+    const std::uint8_t choice = in.byte();
+    const auto &[fd, content] = table_memory(choice % 4);
+    const std::uint32_t announced = choice >= 0xc0 ? length(in) : choice / 4 % 8u * 16;
+    const auto written = in.borrow(std::min<std::size_t>(in.byte(), content.size()));
+    std::copy(written.begin(), written.end(), content.begin());
+    std::fill(content.begin() + static_cast<std::ptrdiff_t>(written.size()), content.end(), 0);
     const auto read = FormatTable::read(fd, announced);
     if (!read)
         return;
@@ -154,8 +173,8 @@ void table(Input &in)
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size)
 {
     using namespace spice_overlay::fuzz;
-    const bool ready = memory(0) >= 0 && table_memory() >= 0;
-    const int free = lowest_free_descriptor();
+    const bool ready = memory(0) >= 0 && table_memory(0).fd >= 0;
+    const int free = free_descriptor();
     Input in(data, size);
     while (ready && !in.empty()) {
         switch (in.byte() % 3) {
@@ -169,6 +188,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
             table(in);
         }
     }
-    require(lowest_free_descriptor() == free, "no descriptor is left open");
+    require(free_descriptor() == free, "no descriptor is left open");
     return 0;
 }

@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 /// What every target defines. Returns 0; whatever is wrong ends the process.
@@ -26,7 +27,14 @@ public:
     Input(const std::uint8_t *data, std::size_t size) : left_(data, size) {}
 
     [[nodiscard]] bool empty() const { return left_.empty(); }
-    std::uint8_t byte() { return number<std::uint8_t>(); }
+    [[gnu::always_inline]] std::uint8_t byte()
+    {
+        if (left_.empty())
+            return 0;
+        const std::uint8_t value = *left_.data();
+        left_ = {left_.data() + 1, left_.size() - 1};
+        return value;
+    }
     template <typename T>
     T number()
     {
@@ -86,13 +94,17 @@ inline void look_at(std::span<const std::uint8_t> bytes)
         seen = std::memcmp(bytes.data(), other.data(), std::min(bytes.size(), other.size()));
 }
 
-/// The same before and after when nothing has been left open.
-inline int lowest_free_descriptor()
+/// A descriptor that is free, as long as nothing is left open: whoever opens one gets it. The fuzzer itself keeps some at times (to name
+/// functions), but not while a target runs. One system call.
+inline int free_descriptor()
 {
-    const int fd = ::dup(STDIN_FILENO);
-    require(fd >= 0, "standard input is open");
-    ::close(fd);
-    return fd;
+    static int lowest = STDIN_FILENO;
+    if (::fcntl(lowest, F_GETFD) >= 0) {
+        lowest = ::dup(STDIN_FILENO);
+        require(lowest >= 0, "standard input is open");
+        ::close(lowest);
+    }
+    return lowest;
 }
 
 } // namespace spice_overlay::fuzz

@@ -287,7 +287,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
     static const Listening listening;
     static const auto none = ::signal(SIGPIPE, SIG_IGN); // as in the agent
     (void)none;
-    const int free = lowest_free_descriptor();
+    const int free = free_descriptor();
     {
         const Kind kind = size == 0         ? Kind::kSocket
                           : data[0] == 0xff ? Kind::kVirtio
@@ -297,6 +297,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
         Input in(data + used, size - used);
         Agent(listening, kind).run(in);
     }
-    require(lowest_free_descriptor() == free, "no descriptor is left open");
+    require(free_descriptor() == free, "no descriptor is left open");
     return 0;
 }

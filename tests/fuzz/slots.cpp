@@ -117,6 +117,7 @@ private:
     {
         ipc::Buffer message;
         std::vector<UniqueFd> fds;
+        fds.reserve(2);
         const auto [memfd, images] = describe(in, message, fds);
         message.slot = slot;
         const std::size_t came = fds.size();
@@ -250,7 +251,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
 {
     using namespace spice_overlay::fuzz;
     require(!descriptors().empty(), "memory can be had");
-    const int free = lowest_free_descriptor();
+    const int free = free_descriptor();
     Input in(data, size);
     const std::uint8_t choice = in.byte();
     if (choice % 4 == 0) {
@@ -261,7 +262,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
             for (int steps = 0; steps < 16 && !in.empty(); ++steps)
                 slots.step(in);
         }
-        require(lowest_free_descriptor() == free, "no descriptor is left open");
+        require(free_descriptor() == free, "no descriptor is left open");
     }
     return 0;
 }
