@@ -24,7 +24,7 @@ CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
 # What is short in these targets is done often; the others are told apart by how often they do a thing, too.
 SHORT = ["-max_len=64", "-use_counters=0"]
 LONG = ["-max_len=1024", "-len_control=20"]
-SHORT_TARGETS = ("messages", "deframer", "boxes", "slots", "session", "sender", "image")
+SHORT_TARGETS = ("messages", "deframer", "boxes", "slots", "session", "sender", "relay", "image")
 # Weighing inputs by the rarity of what they reach, looking for a shorter one that does the same and long stacks of each allocation cost more
 # than most inputs: a finding run by hand has them.
 COMMON = ["-entropic=0", "-reduce_inputs=0", "-timeout=20", "-print_final_stats=1"]
