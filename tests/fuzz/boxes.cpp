@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Regions against a bitmap of one word; geometry and plan on a display as small as that: as `region`, without the desktop's picture.
+// Regions against a bitmap of one word; geometry and plan on a display as small as that: as `desktop`, without its picture.
 #include "input.h"
-#include "overlay/layout/plan.h"
+#include "video_plan.h"
 
 #include <array>
 #include <bit>
@@ -193,26 +193,6 @@ Placed place(Input &in, const GuestRect &display)
     return placed;
 }
 
-void require_in_place(const VideoPlan &video, const VideoGeometry &g, Bitmap seen, const Fit &fit,
-                      const GuestRect &display)
-{
-    if (video.placement == Placement::kHidden)
-        return;
-    const GuestRect clip = g.target.intersected(display);
-    const SurfaceRect &r = video.rect;
-    require(!r.empty() && r.x1 >= 0 && r.y1 >= 0 && r.x2 <= fit.width && r.y2 <= fit.height,
-            "no video outside the desktop's surface");
-    // A whole pixel further than the clip at the most.
-    require(r.x1 + 1 > clip.x1 * fit.scale_x() - 1e-6 && r.x2 - 1 < clip.x2 * fit.scale_x() + 1e-6
-                && r.y1 + 1 > clip.y1 * fit.scale_y() - 1e-6 && r.y2 - 1 < clip.y2 * fit.scale_y() + 1e-6,
-            "no video outside its clip");
-    const SourcePart &s = video.source;
-    require(s.x >= 0 && s.y >= 0 && s.width > 0 && s.height > 0 && s.x + s.width <= 1 + 1e-9
-                && s.y + s.height <= 1 + 1e-9,
-            "no sample outside the picture");
-    require(video.placement == Placement::kBelow || seen == drawn(clip), "what is above is seen whole");
-}
-
 void geometry(Input &in)
 {
     constexpr double kScales[] = {1.0, 1.25, 1.5, 2.0};
@@ -243,7 +223,11 @@ void geometry(Input &in)
         if (video.stream >= count)
             continue;
         const Placed &p = placed[video.stream];
-        require_in_place(video, p.geometry, p.seen, fit, display);
+        if (video.placement == Placement::kHidden)
+            continue;
+        const GuestRect clip = p.geometry.target.intersected(display);
+        require_in_place(video, clip, fit);
+        require(video.placement == Placement::kBelow || p.seen == drawn(clip), "what is above is seen whole");
         if (video.placement == Placement::kBelow)
             below |= p.seen;
     }

@@ -24,13 +24,13 @@ CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
 # What is short in these targets is done often; the others are told apart by how often they do a thing, too.
 SHORT = ["-max_len=64", "-use_counters=0"]
 LONG = ["-max_len=1024", "-len_control=20"]
-SHORT_TARGETS = ("messages", "deframer", "boxes", "slots", "session", "sender", "relay", "image")
+SHORT_TARGETS = ("messages", "deframer", "boxes", "slots", "session", "sender", "relay", "desktop", "image")
 # Weighing inputs by the rarity of what they reach, looking for a shorter one that does the same and long stacks of each allocation cost more
 # than most inputs: a finding run by hand has them.
 COMMON = ["-entropic=0", "-reduce_inputs=0", "-timeout=20", "-print_final_stats=1"]
 SANITIZERS = {
     # What is freed is kept for longer than any execution takes, and in the processor's own memory; what is handed out is not filled.
-    "ASAN_OPTIONS": "malloc_context_size=0:quarantine_size_mb=1:max_malloc_fill_size=0",
+    "ASAN_OPTIONS": "malloc_context_size=0:quarantine_size_mb=1:max_malloc_fill_size=0:allocator_release_to_os_interval_ms=1000",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
 HEADING = f"{'target':16}{'executions':>14}{'seconds':>9}{'a second':>10}{'edges':>7}  seed"
