@@ -12,10 +12,12 @@ constexpr std::uint64_t kNonce = 0x3131313131313131; ///< of the side that reads
 
 /// What a deframer makes of a row of bytes, in whichever pieces they come.
 struct Heard {
-    Heard()
+    /// Memory serves again, as with a client that is connected anew.
+    void begin()
     {
         deframer.reset(kNonce);
-        messages.reserve(512);
+        handshake = greeted();
+        messages.clear();
     }
     void feed(std::span<const std::uint8_t> bytes)
     {
@@ -45,13 +47,19 @@ struct Heard {
                && handshake.established() == o.handshake.established();
     }
     wire::Deframer deframer;
-    wire::Handshake handshake = [] {
-        wire::Hello hello;
-        hello.role = wire::Role::kClient;
-        wire::Handshake made(hello);
-        (void)made.start(kNonce);
-        return made;
-    }();
+    /// A client that has begun.
+    static const wire::Handshake &greeted()
+    {
+        static const wire::Handshake begun = [] {
+            wire::Hello hello;
+            hello.role = wire::Role::kClient;
+            wire::Handshake made(hello);
+            (void)made.start(kNonce);
+            return made;
+        }();
+        return begun;
+    }
+    wire::Handshake handshake = greeted();
     Bytes messages; ///< written again
 };
 
@@ -81,10 +89,14 @@ void append_hello(std::uint8_t choice, Bytes &out)
 /// Bytes in pieces, and the same at once: both make the same messages.
 void in_pieces(Input &in)
 {
-    Bytes bytes;
-    bytes.reserve(512);
+    static Bytes row;
+    static Heard at_once;
+    static Heard in_parts;
+    row.clear();
+    at_once.begin();
+    in_parts.begin();
     if (const std::uint8_t choice = in.byte(); choice < 0xe0)
-        append_hello(choice, bytes);
+        append_hello(choice, row);
     std::array<std::size_t, 4> cuts{};
     for (std::size_t &cut : cuts)
         cut = in.byte();
@@ -92,20 +104,19 @@ void in_pieces(Input &in)
         const std::uint8_t number = type(in);
         const std::uint8_t choice = in.byte();
         if (choice >= 0xe0) {
-            append_hello(choice, bytes);
+            append_hello(choice, row);
         } else if (choice >= 0xd0) {
             const auto noise = in.borrow(choice % 16u);
-            bytes.insert(bytes.end(), noise.begin(), noise.end());
+            row.insert(row.end(), noise.begin(), noise.end());
         } else {
             const auto body = in.borrow(choice % 32u);
-            append_message(number, in.byte() & kFlagsThatMeanMuch, body, bytes);
+            append_message(number, in.byte() & kFlagsThatMeanMuch, body, row);
         }
         if (choice / 32 == 5)
-            bytes.resize(bytes.size() - std::min<std::size_t>(bytes.size(), choice % 8u));
+            row.resize(row.size() - std::min<std::size_t>(row.size(), choice % 8u));
     }
-    Heard at_once;
+    const Bytes bytes = row; // a sanitizer sees what is beyond
     at_once.feed(bytes);
-    Heard in_parts;
     std::span<const std::uint8_t> left = bytes;
     for (const std::size_t cut : cuts) {
         const auto part = left.first(std::min(cut, left.size()));
