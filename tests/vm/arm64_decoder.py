@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The decoder's sandbox on a real arm64 kernel: the filter of system calls is another one there, and qemu's user mode emulates none. Builds
-decoder, probe and test for arm64 against a tree of Debian 13's packages, boots Debian's kernel in an emulated machine, and runs the
-suite "decoder sandbox" in it. By hand: the tree and the build take minutes once, a run half a minute.
+"""The decoder in its sandbox on a real arm64 kernel: the filter of system calls is another one there, and qemu's user mode emulates none.
+Builds decoder, probe and tests for arm64 against a tree of Debian 13's packages, boots Debian's kernel in an emulated machine, and runs
+"decoder sandbox", "decoder behaviour" and "decoder pictures" in it, with the films that the last two have made on this machine. By hand: the
+tree and the build take minutes once, a run a quarter of an hour.
 
 Needs qemu-system-arm, g++-aarch64-linux-gnu and mmdebstrap.
 
-usage: arm64_sandbox.py [--build DIR] [--filter GTEST_FILTER]"""
+usage: arm64_decoder.py [--build DIR] [--clips DIR] [--filter GTEST_FILTER]"""
 
 import argparse
 import pathlib
@@ -24,11 +25,13 @@ import stage as staging
 from stage import Failure, Missing
 
 PACKAGES = (
-    "linux-image-arm64 busybox-static libseccomp-dev libavcodec-dev libavutil-dev libswscale-dev libc6-dev libgtest-dev linux-libc-dev"
+    "linux-image-arm64 busybox-static libseccomp-dev libavcodec-dev libavutil-dev libswscale-dev libc6-dev libgtest-dev linux-libc-dev ffmpeg"
 ).split()
 PROGRAMS = ("qemu-system-aarch64", "aarch64-linux-gnu-g++", "mmdebstrap", "meson", "ninja")
-TARGETS = ("dmabuf/decoder/spice-overlay-decoder", "tests/dmabuf/sandbox-probe", "tests/dmabuf/sandbox-test")
-SECONDS = 900  # emulated, on a busy computer
+TESTS = ("tests/dmabuf/sandbox-test", "tests/dmabuf/decoder-behaviour-test", "tests/dmabuf/decoder-pictures-test")
+TARGETS = ("dmabuf/decoder/spice-overlay-decoder", "tests/dmabuf/sandbox-probe", *TESTS)
+TOOLS = ("usr/bin/ffmpeg", "usr/bin/ffprobe")
+SECONDS = 1800  # emulated, on a busy computer
 
 CROSS = """[binaries]
 c = 'aarch64-linux-gnu-gcc'
@@ -53,6 +56,7 @@ endian = 'little'
 """
 
 INIT = """#!/bin/busybox sh
+export PATH=/bin:/usr/bin
 /bin/busybox --install -s /bin
 mkdir -p /proc /sys /dev /tmp /run
 mount -t devtmpfs dev /dev
@@ -62,8 +66,10 @@ ip link set lo up 2>/dev/null
 echo "lsm: $(cat /sys/kernel/security/lsm 2>/dev/null || (mount -t securityfs s /sys/kernel/security && cat /sys/kernel/security/lsm))"
 echo "on: $(uname -mr)"
 {decoder} --sandbox-report
-{test} --gtest_filter='{filter}'
-echo "status: $?"
+for test in {tests}; do
+    $test --gtest_filter='{filter}' || failed=1
+done
+echo "status: ${{failed:-0}}"
 poweroff -f
 """
 
@@ -82,7 +88,7 @@ def make_tree(folder):
 
 
 def compile_for(root, build):
-    cross = build.with_suffix(".ini")
+    cross = build / "cross.ini"
     cross.parent.mkdir(parents=True, exist_ok=True)
     cross.write_text(CROSS.format(root=root))
     if not (build / "build.ninja").exists():
@@ -113,11 +119,12 @@ def libraries_of(programs, root):
     return found
 
 
-def make_initramfs(root, build, filter, target):
-    programs = {str(build / name).lstrip("/"): build / name for name in TARGETS}
+def make_initramfs(root, build, clips, filter, target):
+    programs = {str(build / name).lstrip("/"): build / name for name in TARGETS} | {name: root / name for name in TOOLS}
     files = {"bin/busybox": root / "usr/bin/busybox", **programs, **libraries_of(programs.values(), root)}
+    files |= {f"{build}/tests/dmabuf/clips/{film.name}".lstrip("/"): film for film in clips.glob("*.nut")}
     files["lib/ld-linux-aarch64.so.1"] = root / "usr/lib/aarch64-linux-gnu/ld-linux-aarch64.so.1"
-    words = {"decoder": build / TARGETS[0], "test": build / TARGETS[2], "filter": filter}
+    words = {"decoder": build / TARGETS[0], "tests": " ".join(str(build / name) for name in TESTS), "filter": filter}
     contents = {name: path.read_bytes() for name, path in files.items()}
     contents |= {"init": INIT.format(**words).encode(), "etc/passwd": b"root:x:0:0:root:/:/bin/sh\n"}
     archive = {}
@@ -131,23 +138,26 @@ def make_initramfs(root, build, filter, target):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build-arm64")
+    parser.add_argument("--clips", type=pathlib.Path, default=ROOT / "build/tests/dmabuf/clips", help="films of the tests of an ordinary build")
     parser.add_argument("--filter", default="*")
     options = parser.parse_args()
     missing = [name for name in PROGRAMS if not shutil.which(name)]
     if missing:
-        print(f"arm64_sandbox.py: {', '.join(missing)} missing")
+        print(f"arm64_decoder.py: {', '.join(missing)} missing")
         return 77
+    if not any(options.clips.glob("*.nut")):
+        raise Missing(f"no films in {options.clips}: run meson test -C build 'decoder pictures' 'decoder behaviour' first")
     build = options.build.resolve()
     folder, _lock = package_tree.obtain(package_tree.key_of("arm64-trixie", PACKAGES), make_tree)
     root = folder / "root"
     compile_for(root, build)
     with staging.Stage(build) as stage:
         initramfs = stage.path("initramfs")
-        make_initramfs(root, build, options.filter, initramfs)
+        make_initramfs(root, build, options.clips, options.filter, initramfs)
         begun = time.monotonic()
         machine = stage.start(
             "qemu",
-            ["qemu-system-aarch64", "-M", "virt", "-cpu", "max,pauth-impdef=on", "-accel", "tcg,thread=multi", "-smp", "2", "-m", "1G", "-nodefaults",
+            ["qemu-system-aarch64", "-M", "virt", "-cpu", "max,pauth-impdef=on", "-accel", "tcg,thread=multi", "-smp", "2", "-m", "3G", "-nodefaults",
              "-no-reboot", "-nographic", "-serial", "stdio", "-kernel", next((root / "boot").glob("vmlinuz-*")), "-initrd", initramfs,
              "-append", "quiet console=ttyAMA0 panic=-1 mitigations=off audit=0 apparmor=0 random.trust_cpu=on"],
         )  # fmt: skip
@@ -167,5 +177,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except (Failure, Missing) as problem:
-        print(f"arm64_sandbox.py: {problem}")
+        print(f"arm64_decoder.py: {problem}")
         sys.exit(1)
