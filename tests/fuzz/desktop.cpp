@@ -41,7 +41,7 @@ private:
     {
         width_ = in.range(1, 16);
         height_ = in.range(1, 16);
-        pixels_.assign(static_cast<std::size_t>(width_ * height_),
+        pixels_.assign(static_cast<std::size_t>(width_) * static_cast<std::size_t>(height_),
                        0); // exactly as much: a sanitizer sees what is beyond
         sync_.set_live({pixels_.data(), width_, width_, height_});
     }
@@ -93,7 +93,8 @@ private:
     {
         for (int y = r.y1; y < r.y2; ++y)
             for (int x = r.x1; x < r.x2; ++x)
-                pixels_[static_cast<std::size_t>(y * width_ + x)] = colour;
+                pixels_[static_cast<std::size_t>(y) * static_cast<std::size_t>(width_) + static_cast<std::size_t>(x)] =
+                    colour;
     }
 
     void check(Input &in)

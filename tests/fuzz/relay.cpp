@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Relay and RelayedPlayer between two players and a client, all of them hostile: as `peer`, without a port, in short executions.
-#include "brief_guest.h"
 #include "guest/agentd/relay.h"
+#include "brief_guest.h"
 #include "guest/agentd/relayed_player.h"
 #include "speaker.h"
 
@@ -254,7 +254,7 @@ private:
 
     std::int64_t now_ = 1000 * 1000 * kMs;
     Bytes bytes_;
-    bool deaf_ = false; ///< nobody reads what the agent says
+    bool deaf_ = false;           ///< nobody reads what the agent says
     std::vector<Stream> streams_; ///< by number
     guest::Outgoing outgoing_;
     guest::Relay relay_{outgoing_, kLimits, [](const std::string &) {}};
