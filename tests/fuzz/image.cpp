@@ -103,7 +103,8 @@ void image(Input &in)
     for (unsigned i = 0; i < made->plane_count(); ++i) {
         const Image::Plane plane = made->plane(i);
         require(plane.fd >= 0, "a plane has memory");
-        const std::uint64_t size = sizes.at(d.planes[i].object);
+        require(d.planes[i].object < count, "a plane lies in memory that came");
+        const std::uint64_t size = sizes[d.planes[i].object];
         require(plane.offset + std::uint64_t{plane.stride} <= size, "a line of each plane lies in its memory");
         if (!linear)
             continue;

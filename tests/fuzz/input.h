@@ -21,6 +21,8 @@ namespace spice_overlay::fuzz {
 
 using Bytes = std::vector<std::uint8_t>;
 
+inline constexpr std::int64_t kMs = 1'000'000; ///< ns
+
 /// The fuzzer's bytes as a row of choices. When they are used up every choice is 0.
 class Input {
 public:

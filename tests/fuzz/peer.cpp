@@ -21,8 +21,6 @@
 namespace spice_overlay::fuzz {
 namespace {
 
-constexpr std::int64_t kMs = 1'000'000;
-
 /// Where the agent's port is: a socket of our own, for the life of the process.
 class Listening {
 public:

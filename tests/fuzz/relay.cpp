@@ -10,8 +10,6 @@
 namespace spice_overlay::fuzz {
 namespace {
 
-constexpr std::int64_t kMs = 1'000'000;
-
 const guest::RelayLimits kLimits = [] {
     guest::RelayLimits limits;
     limits.streams_per_player = 3;

@@ -10,8 +10,6 @@
 namespace spice_overlay::fuzz {
 namespace {
 
-constexpr std::int64_t kMs = 1'000'000;
-
 std::size_t size_of_unit(std::uint8_t choice)
 {
     return choice >= 0xfc ? wire::kChunkPayload + 1 : choice == 0xfb ? 0 : 1u + choice % 64;

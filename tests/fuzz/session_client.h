@@ -9,7 +9,6 @@
 
 namespace spice_overlay::fuzz {
 
-inline constexpr std::int64_t kMs = 1'000'000;
 inline constexpr unsigned kMostStreams = 3;
 
 /// Holds the session to what it promises its listener.
