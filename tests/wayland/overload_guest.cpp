@@ -6,6 +6,7 @@
 // Reads commands from standard input, a line each:
 //   streams N RATE     that many streams, with that many messages a second each; 0 0: none
 //   burst N            that many messages at once on one stream that is opened for it
+//   brief N            that many streams at once, each closed as soon as it is opened
 //   chatter RATE       messages of no stream a second
 //   garbage N          bytes of no meaning, at once
 // and tells every quarter of a second what it has sent and heard, a JSON object a line.
@@ -116,7 +117,11 @@ public:
             words >> burst_;
         else if (what == "chatter")
             words >> chatter_;
-        else if (what == "garbage") {
+        else if (what == "brief") {
+            std::size_t count = 0;
+            for (words >> count; count > 0; --count)
+                send(wire::StreamClose{offer(), wire::Reason::kEndOfStream});
+        } else if (what == "garbage") {
             std::size_t size = 0;
             words >> size;
             for (std::uint32_t i = 0; i < size; ++i)
@@ -152,8 +157,14 @@ public:
             decoded);
         if (id < kFirstStream)
             return true;
+        const bool accepted = std::holds_alternative<wire::StreamAccept>(decoded);
+        accepted_ += accepted;
+        if (const auto *refusal = std::get_if<wire::StreamReject>(&decoded)) {
+            ++refused_;
+            without_resources_ += refusal->reason == wire::Reason::kNoResources;
+        }
         if (const auto it = streams_.find(id); it != streams_.end()) {
-            if (std::holds_alternative<wire::StreamAccept>(decoded))
+            if (accepted)
                 it->second.accepted = true;
             if (const auto *credit = std::get_if<wire::Credit>(&decoded)) {
                 it->second.credit_bytes = credit->bytes;
@@ -162,7 +173,6 @@ public:
             if (std::holds_alternative<wire::StreamReject>(decoded)
                 || std::holds_alternative<wire::StreamClose>(decoded)) {
                 ended_ += std::holds_alternative<wire::StreamClose>(decoded);
-                refused_ += std::holds_alternative<wire::StreamReject>(decoded);
                 streams_.erase(it);
             }
         }
@@ -220,7 +230,8 @@ public:
     {
         std::ostringstream text;
         text << "{\"messages\": " << messages_ << ", \"geometries\": " << geometries_ << ", \"units\": " << units_
-             << ", \"opened\": " << opened_ << ", \"refused\": " << refused_ << ", \"ended\": " << ended_
+             << ", \"opened\": " << opened_ << ", \"accepted\": " << accepted_ << ", \"refused\": " << refused_
+             << ", \"without_resources\": " << without_resources_ << ", \"ended\": " << ended_
              << ", \"conversations\": " << conversations_ << ", \"live\": " << streams_.size()
              << ", \"bytes\": " << bytes_ << "}";
         return text.str();
@@ -250,13 +261,19 @@ private:
         Stream stream;
         stream.is_burst = burst_ > 0;
         stream.burst = std::exchange(burst_, 0);
+        streams_[offer()] = stream;
+    }
+
+    /// Returns the stream's number.
+    std::uint32_t offer()
+    {
         wire::StreamOpen open;
         open.stream = next_++;
         open.codec = wire::Codec::kMjpeg;
         open.coded_width = open.coded_height = kSide;
         send(open);
-        streams_[open.stream] = stream;
         ++opened_;
+        return open.stream;
     }
 
     void geometry(std::uint32_t id, Stream &stream, unsigned rects)
@@ -321,8 +338,8 @@ private:
     std::int64_t burst_ = 0;
     std::uint32_t chatters_ = 0;
     std::int64_t last_ = 0, opened_at_ = 0;
-    std::uint64_t messages_ = 0, geometries_ = 0, units_ = 0, opened_ = 0, refused_ = 0, ended_ = 0, conversations_ = 0,
-                  bytes_ = 0;
+    std::uint64_t messages_ = 0, geometries_ = 0, units_ = 0, opened_ = 0, accepted_ = 0, refused_ = 0,
+                  without_resources_ = 0, ended_ = 0, conversations_ = 0, bytes_ = 0;
     Bytes out_; ///< whole messages
 };
 

@@ -40,6 +40,7 @@ FLOODED = (400, 100)  # where the guest's other videos are
 SANE = 60 * 2  # messages a second of a film: an access unit and a geometry for each picture of a video that is dragged
 STREAMS, RATE = 14, 4500  # of the 16 and of the 10,000 messages a second each that the client takes: what has waited comes at once
 CHATTER = 500  # of 2,000
+OPENINGS = 16  # new streams that the client takes in a second
 BOUND = 16  # ms, median
 SEED = 5
 show = None
@@ -207,6 +208,7 @@ class Show:
         self.types(50)
         self.must_be_seen_to_move(TICKER)
         lasted = time.monotonic() - begun
+        pictures = self.film() - film  # below 0: it was opened anew meanwhile
         after = self.flood.report()
         figures = {
             "seconds": lasted,
@@ -214,7 +216,7 @@ class Show:
             "latency_p95_ms": sorted(took)[len(took) * 95 // 100],
             "events": len(took) + 100,
             "main_loop_ms": self.viewer.stats()["main_loop_ms"],
-            "film_pictures_a_second": (self.film() - film) / lasted,
+            "film_pictures_a_second": pictures / lasted if pictures >= 0 else float("nan"),
             **{key: (after[key] - before[key]) / lasted for key in ("messages", "geometries", "units", "bytes") if before},
         }
         print(f"  {name}: " + ", ".join(f"{k} {v:.1f}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items()), flush=True)
@@ -265,6 +267,33 @@ def streams_beyond_their_budget_end_and_no_other_does():
     check(show.film(), "the film has ended")
     show.must_be_seen_to_move(FILM, TICKER)
     show.must_be_quick({"latency_ms": statistics.median(took), "main_loop_ms": show.viewer.stats()["main_loop_ms"]})
+
+
+def streams_that_come_faster_than_decoders_may_be_started_are_refused():
+    show.flood.tell("streams 0 0")
+    show.flood.tell("chatter 0")
+    staging.wait_for(lambda: show.flood.report()["live"] == 0, 60, lambda: show.flood.report())
+    decoders = staging.wait_for(lambda: len(show.viewer.decoders()) == 1 and show.viewer.decoders(), 20, "the film's decoder alone")
+    time.sleep(1.5)  # those opened before count for a second
+    before, began = show.flood.report(), time.monotonic()
+
+    def more(key):
+        return show.flood.report()[key] - before[key]
+
+    show.flood.tell("brief 100")
+    staging.wait_for(lambda: more("accepted") + more("refused") == 100, 60, lambda: f"100 answers: {show.flood.report()}")
+    lasted = time.monotonic() - began
+    print(f"  of 100 streams at once {more('accepted')} were taken in {lasted:.1f} s", flush=True)
+    check(OPENINGS <= more("accepted") <= OPENINGS * (1 + int(lasted)), f"{before}, {show.flood.report()}")
+    check(more("without_resources") == more("refused"), f"refused for another reason: {show.flood.report()}")
+    check(more("conversations") == 0, f"the conversation has ended: {show.flood.report()}")
+    staging.wait_for(lambda: show.viewer.decoders() == decoders, 20, lambda: f"a decoder is left: {show.viewer.decoders()}, {decoders}")
+    time.sleep(1.5)
+    show.flood.tell(f"brief {OPENINGS // 2}")
+    accepted, refused = more("accepted"), more("refused")
+    staging.wait_for(lambda: more("accepted") == accepted + OPENINGS // 2, 60, lambda: f"new streams: {show.flood.report()}")
+    check(more("refused") == refused, f"refused after a pause: {show.flood.report()}")
+    show.must_be_seen_to_move(FILM, TICKER)
 
 
 def floods_and_garbage_take_the_video_away_and_leave_the_person_at_ease():
