@@ -367,6 +367,20 @@ TEST_F(Presenting, answer_for_a_buffer_that_is_gone_harms_nothing)
     compositor->exchange();
     EXPECT_EQ(settled, 0u);
     EXPECT_EQ(wl_display_get_error(compositor->display), 0);
+    EXPECT_EQ(compositor->dmabuf_buffers, 0u) << "the compositor keeps what nobody has";
+
+    auto refused = give(test_frame());
+    compositor->refuse(1);
+    refused.reset();
+    compositor->exchange();
+    EXPECT_EQ(settled, 0u);
+
+    auto next = give(test_frame()); // whose number at the compositor follows that of the one that nobody wanted
+    compositor->accept(2);
+    compositor->exchange();
+    EXPECT_EQ(wl_display_get_error(compositor->display), 0);
+    EXPECT_TRUE(next->ready());
+    EXPECT_EQ(settled, 1u);
 }
 
 } // namespace

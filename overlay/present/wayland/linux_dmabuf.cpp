@@ -124,13 +124,15 @@ void LinuxDmabuf::use_default_queue()
 }
 
 struct DmabufImportEvents {
-    static void answer(void *data, wl_buffer *buffer)
+    static void created(void *data, zwp_linux_buffer_params_v1 *params, wl_buffer *buffer)
     {
-        auto *import = static_cast<DmabufImport *>(data);
-        std::exchange(import->on_answer_, nullptr)(buffer); // which may destroy the import
+        if (auto *import = static_cast<DmabufImport *>(data))
+            return std::exchange(import->on_answer_, nullptr)(buffer); // which may destroy the import
+        if (buffer)
+            wl_buffer_destroy(buffer);
+        zwp_linux_buffer_params_v1_destroy(params);
     }
-    static void created(void *data, zwp_linux_buffer_params_v1 *, wl_buffer *buffer) { answer(data, buffer); }
-    static void failed(void *data, zwp_linux_buffer_params_v1 *) { answer(data, nullptr); }
+    static void failed(void *data, zwp_linux_buffer_params_v1 *params) { created(data, params, nullptr); }
 };
 
 DmabufImport::DmabufImport(LinuxDmabuf &dmabuf, const Image &image, std::function<void(wl_buffer *)> on_answer)
@@ -149,9 +151,14 @@ DmabufImport::DmabufImport(LinuxDmabuf &dmabuf, const Image &image, std::functio
                                       static_cast<std::int32_t>(image.height()), image.fourcc(), 0);
 }
 
+/// The answer may bring a buffer with a number of the compositor's. An event for what is destroyed is thrown away unread: the number
+/// would be missing, and the next one end the connection. So who has not been answered is destroyed by the answer.
 DmabufImport::~DmabufImport()
 {
-    zwp_linux_buffer_params_v1_destroy(params_);
+    if (on_answer_)
+        zwp_linux_buffer_params_v1_set_user_data(params_, nullptr);
+    else
+        zwp_linux_buffer_params_v1_destroy(params_);
 }
 
 } // namespace spice_overlay
