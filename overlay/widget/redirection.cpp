@@ -142,9 +142,10 @@ wire::Reason Redirection::open(const wire::StreamOpen &open)
 
 void Redirection::geometry(const wire::Geometry &geometry)
 {
-    if (geometry.display != 0) // this viewer shows the first display
-        return;
-    screen_.geometry(geometry.stream, geometry, monotonic_now());
+    wire::Geometry here = geometry;
+    if (geometry.display != 0) // this viewer shows the first display, and nothing of the video is visible there
+        here.visible.clear();
+    screen_.geometry(here.stream, here, monotonic_now());
     on_screen_changed_();
 }
 

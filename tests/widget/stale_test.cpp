@@ -59,13 +59,14 @@ enum class End {
     kDisplayResize,
     kWindowGone, ///< our own surface is
     kInvisible,  ///< nothing of it is visible any more
+    kElsewhere,  ///< it is on another display
     kDisconnect, ///< the display's channel goes too
     kCount
 };
 constexpr const char *kNames[] = {"close",        "port closed",     "new agent",   "new agent, same number",
                                   "garbage",      "violation",       "flush",       "decoder given up",
                                   "picture gone", "display resized", "window gone", "nothing visible",
-                                  "disconnect"};
+                                  "other display", "disconnect"};
 static_assert(std::size(kNames) == static_cast<std::size_t>(End::kCount));
 
 /// The viewer without GTK: what DisplayCore does, on a compositor that is a model.
@@ -263,11 +264,12 @@ private:
         if (!early)
             tell_geometry(true);
     }
-    void tell_geometry(bool visible)
+    void tell_geometry(bool visible, std::uint32_t display = 0)
     {
         wire::Geometry g;
         g.stream = id_;
         g.serial = ++serial_;
+        g.display = display;
         g.target = {pick(0, 40), pick(0, 30), static_cast<std::uint32_t>(pick(4, 24)),
                     static_cast<std::uint32_t>(pick(4, 18))};
         if (visible)
@@ -381,6 +383,9 @@ private:
         case End::kInvisible:
             tell_geometry(false);
             break;
+        case End::kElsewhere:
+            tell_geometry(true, 1);
+            break;
         default:
             viewer_->redirection->port_closed();
             viewer_->disconnect();
@@ -449,6 +454,7 @@ private:
             viewer_->open_window();
             break;
         case End::kInvisible:
+        case End::kElsewhere:
             ended_.erase(tag_.stream);
             tell_geometry(true);
             break;
