@@ -9,6 +9,8 @@ import contextlib
 import json
 import os
 import pathlib
+import re
+import resource
 import signal
 import socket
 import subprocess
@@ -209,6 +211,18 @@ def viewer_shuts_decoders_into_a_sandbox_and_warns_when_told_not_to():
             filtered, said = "Seccomp:\t2" in status, warning in now.viewer.process.log()
             check(said == bool(options), f"with {options} it said: {now.viewer.process.log()}")
             check(filtered != said, f"with {options}: {status}")
+
+
+def viewer_takes_as_many_descriptors_as_the_kernel_lets_it():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, hard), hard))
+    try:
+        with running() as now:
+            limits = pathlib.Path(f"/proc/{now.viewer.process.pid}/limits").read_text()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    found = re.search(r"Max open files +(\d+) +(\d+)", limits)
+    check(found and int(found[1]) == int(found[2]) == hard, limits)
 
 
 def video_resumes_in_a_viewer_started_anew():
