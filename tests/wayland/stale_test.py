@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Streams, conversations and epochs end in all the ways that there are, while their video is on the screen: it is gone, at once and for good.
 
-Two witnesses. Screenshots: as soon as one is right without the video, all that follow are. The viewer's own Wayland log, which
-knows no time but the compositor's: between the word of the end and the video's surface being off the screen, the desktop is drawn
-once at most.
+Two witnesses. Screenshots: as soon as one is right without the video, all that follow are. The viewer's own Wayland log: between
+the word of the end and the video's surface being off the screen, the desktop is drawn once at most, and hardly any time passes.
 
 usage: stale_test.py --build DIR [--count TRIALS] [--seed FIRST] [--filter TEXT]"""
 
@@ -18,9 +17,10 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests/tools"), str(ROOT / "tests/oracle")]
+sys.path[:0] = [str(ROOT / "tests/tools"), str(ROOT / "tests/oracle"), str(ROOT / "tests/soak")]
 import cases
 import clips
+import meters
 import oracle
 import rehearsal
 import stage as staging
@@ -32,6 +32,7 @@ FRAMES = 600
 MESSAGE_BAR = 60  # rows that the viewer's own message may take, at most
 STILL = 3  # shots that must be right after the first one
 PATIENCE = 30  # s, for what has to happen on a busy machine
+GONE, GONE_WHEN_BUSY = 0.1, 0.5  # s, that a video may stay on the screen; where the viewer waits for a processor
 SEEK_TO = 10  # s: frames from here on are of another epoch than those before
 SEEK_FRAME = SEEK_TO * 30
 
@@ -41,6 +42,7 @@ class WaylandLog:
 
     SUBSURFACE = re.compile(r"-> wl_subcompositor[@#]\d+\.get_subsurface\(new id wl_subsurface[@#](\d+), wl_surface[@#](\d+), wl_surface[@#](\d+)\)")
     REQUEST = re.compile(r"-> (wl_surface|wl_subsurface)[@#](\d+)\.(attach|commit|frame|destroy)\((.*)\)")
+    STAMP = re.compile(r"^\[ *(?:(\d+):(\d+):(\d+\.\d+)|(\d+\.\d+))\]")  # the time of day, or ms
     DONE = re.compile(r"\] +(?:\{[^}]*\} +)?(?:discarded )?wl_callback[@#](\d+)\.done\(")
     ENDED = re.compile(r"DEBUG: .*stream \d+ has ended")
 
@@ -51,7 +53,9 @@ class WaylandLog:
         self.pending, self.shown = {}, set()  # what a surface was attached last; video surfaces with a picture
         self.leaving = set()  # video surfaces of streams that have ended
         self.refreshes = 0  # of the desktop since then
+        self.now, self.since = 0, None  # s: of the last line, of the first one since then
         self.ends, self.most = 0, 0  # streams that ended while on the screen, most refreshes until they were off it
+        self.longest = 0  # s
         self.wrong = []
 
     def _is_video(self, surface):
@@ -66,9 +70,14 @@ class WaylandLog:
             self._line(line)
 
     def _line(self, line):
+        if stamp := self.STAMP.match(line):
+            hours, minutes, seconds, ms = stamp.groups()
+            self.now = float(ms) / 1000 if ms else int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+            if self.leaving and self.since is None:
+                self.since = self.now
         if self.ENDED.search(line):
             if self.shown:
-                self.leaving, self.refreshes = set(self.shown), 0
+                self.leaving, self.refreshes, self.since = set(self.shown), 0, None
                 self.ends += 1
         elif made := self.SUBSURFACE.search(line):
             self.subsurfaces[made[1]] = made[2]
@@ -104,6 +113,8 @@ class WaylandLog:
             return
         self.leaving.discard(surface)
         self.most = max(self.most, self.refreshes)
+        if self.since is not None:
+            self.longest = max(self.longest, self.now - self.since)
         if self.refreshes > 1:
             self.wrong.append(f"a video was on the screen for {self.refreshes} refreshes after its end")
 
@@ -124,6 +135,7 @@ class Theatre:
             stage, self.weston, self.host.uri, environment={"WAYLAND_DEBUG": "client", "G_MESSAGES_DEBUG": "all"}
         )
         self.log = WaylandLog(self.viewer.process.log_path)
+        self.begun = time.monotonic()
         self.host.wait("client-connected")
         self.start_player()
         self.event = None
@@ -144,6 +156,22 @@ class Theatre:
         """And no frame of another film, which would be wrong in most of its pixels."""
         staging.wait_for(
             lambda: self.judge().clean, PATIENCE, lambda: f"the video: {self.judge().notes}; {self.player.tail()}"
+        )
+
+    def must_have_left_at_once(self):
+        """By the log."""
+
+        def left():
+            self.log.read()
+            return not self.log.leaving
+
+        staging.wait_for(left, PATIENCE, lambda: f"the surfaces {self.log.leaving} to be off the screen")
+        check(not self.log.wrong, "; ".join(self.log.wrong))
+        waited = meters.waited_for_processor(self.viewer.process.pid) / (time.monotonic() - self.begun)
+        bound = GONE_WHEN_BUSY if waited > 0.1 else GONE
+        check(
+            self.log.longest < bound,
+            f"a video was on the screen for {self.log.longest:.3f} s after its end; the viewer waited for a processor {waited:.0%} of the time",
         )
 
     def must_be_gone_for_good(self, below=0):
@@ -273,20 +301,25 @@ def play(options, ways, seed):
             theatre.must_show_video()
             time.sleep(rng.uniform(0, 0.1))  # anywhere between two frames
             way(theatre)
-            theatre.log.read()
-            check(not theatre.log.wrong, f"{way.__name__}: {'; '.join(theatre.log.wrong)}")
+            try:
+                theatre.must_have_left_at_once()
+            except AssertionError as failure:
+                raise AssertionError(f"{way.__name__}: {failure}") from None
             check(theatre.viewer.process.alive, f"the viewer died: {theatre.viewer.process.tail()}")
         return theatre.log
 
 
 def trials(options, count, batch=12):
     """All the ways in turn."""
-    ends = most = done = 0
+    ends = most = longest = done = 0
     while done < count:
         ways = [EVERY_DAY[(done + i) % len(EVERY_DAY)] for i in range(min(batch, count - done))]
         log = play(options, ways, options.seed + done)
-        done, ends, most = done + len(ways), ends + log.ends, max(most, log.most)
-        print(f"  {done} trials: {ends} streams ended on the screen, gone after {most} refreshes at the most", flush=True)
+        done, ends, most, longest = done + len(ways), ends + log.ends, max(most, log.most), max(longest, log.longest)
+        print(
+            f"  {done} trials: {ends} streams ended on the screen, gone after {most} refreshes and {longest * 1000:.1f} ms at the most",
+            flush=True,
+        )
     check(ends >= done // 3, f"the log tells of {ends} ends: it is not understood")
 
 
