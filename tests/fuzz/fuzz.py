@@ -6,7 +6,7 @@ usage: fuzz.py --build DIR [--runs N] [--seconds N] [--seed N] TARGET...
        fuzz.py --build DIR --table
 
 Each target ends after so many executions or seconds, whichever comes first. What it learns stays in DIR/corpus; an input that breaks
-something lies in DIR/findings, and the status is 1. --table shows what the last `meson test --suite fuzz` in DIR has done.
+something lies in DIR/findings, and the status is 1. Fewer executions than asked for are status 77, with how many in the last line. --table shows what the last `meson test --suite fuzz` in DIR has done.
 """
 
 import argparse
@@ -33,6 +33,7 @@ SANITIZERS = {
     "ASAN_OPTIONS": "malloc_context_size=0:quarantine_size_mb=1:max_malloc_fill_size=0:allocator_release_to_os_interval_ms=1000",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
+BROKEN, SKIPPED = 1, 77  # statuses; Meson's for a test that was not done
 HEADING = f"{'target':16}{'executions':>14}{'seconds':>9}{'a second':>10}{'edges':>7}  seed"
 
 
@@ -59,6 +60,7 @@ class Run:
         ]
         if runs:
             self.command.append(f"-runs={runs}")
+        self.wanted = runs
         if seconds:
             self.command.append(f"-max_total_time={seconds}")
         if target == "decoder-replies":  # its standard error is the decoder's log, not the fuzzer's
@@ -128,6 +130,7 @@ def main():
         table_of_tests(build)
         return 0
     rows = []
+    short = []
     broken = False
     for target in arguments.targets:
         run = Run(build, target, arguments.runs, arguments.seconds, arguments.seed or random.randrange(1, 2**31))
@@ -137,9 +140,13 @@ def main():
             print("\n".join(run.tail))
             print(f"{target}: broken. {run.command[0]} FILE, with a file of {build}/findings, does it again", flush=True)
         rows.append(run.row())
+        if run.executions < run.wanted:
+            short.append(f"{target}: {run.executions:,} of {run.wanted:,} executions in {arguments.seconds} s")
     print(HEADING)
     print("\n".join(rows))
-    return 1 if broken else 0
+    if short and not broken:
+        print("; ".join(short))
+    return BROKEN if broken else SKIPPED if short else 0
 
 
 if __name__ == "__main__":

@@ -249,10 +249,17 @@ class Pair:
     def goes_on(self, seconds):
         """For so long, from the moment when the good film is there: it moves on, and nothing else on the screen changes but the other."""
         self.must_show("the good film beside the bad one")
-        frames, wrong, end = set(), [], time.monotonic() + seconds
-        while time.monotonic() < end or (len(frames) < 3 and time.monotonic() < end + 20):
+        end = time.monotonic() + seconds
+        self.goes_on_while(lambda: time.monotonic() < end, seconds + 20, "")
+
+    def goes_on_while(self, condition, seconds, what):
+        """The same while `condition()` holds: that it holds for longer than so many seconds is a failure."""
+        frames, wrong, deadline = set(), [], time.monotonic() + seconds
+        while condition():
+            check(time.monotonic() < deadline, what)
             verdict = self.verdict()
-            frames.add(verdict.frames.get(1))
+            if condition():
+                frames.add(verdict.frames.get(1))
             if not verdict.clean:
                 wrong.append(verdict.notes)
             time.sleep(0.05)

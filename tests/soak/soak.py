@@ -117,10 +117,11 @@ def contain(options, progress):
 
 def leave_no_rest(options, progress):
     seconds = max(30, round(3600 * options.share))
+    reconnects = max(1, round(RECONNECTS * options.share))
     with staging.Stage(options.build, options.out / "logs-unrest") as stage:
         unrest = endurance.Endurance(stage, options.build, options.seed)
         try:
-            unrest.run(seconds, max(1, round(RECONNECTS * options.share)), progress)
+            unrest.run(seconds, reconnects, progress)
         finally:
             unrest.close()
             plots = plots_of(unrest)
@@ -131,7 +132,7 @@ def leave_no_rest(options, progress):
                 for kind, pixels in (("shot", shot), ("wanted", wanted)):
                     Image.fromarray(pixels.copy()).save(options.out / f"wrong-{number:02}-{name}-{kind}.png")
         figures = unrest.figures()
-    return figures, verdicts.of_endurance(figures, seconds), plots
+    return figures, verdicts.of_endurance(figures, seconds, reconnects), plots
 
 
 def plots_of(unrest):

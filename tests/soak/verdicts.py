@@ -21,8 +21,10 @@ def of_chaos(figures):
             f"resumption after ready, median of {resumption['count']}, ms",
             resumption["p50"],
             f"at most {bound}; the viewer waited for a processor {figures['waiting']:.1%} of the time",
-            resumption["count"] > 0 and resumption["p50"] <= bound,
+            resumption["p50"] <= bound,
         ),
+        # One that is killed again before its picture is due resumes nothing.
+        ("pictures of decoders started again", resumption["count"], "half of them", resumption["count"] >= figures["restarts"] // 2),
     ]
 
 
@@ -33,11 +35,11 @@ HOST_RESIDENT = 64 << 20  # libspice-server keeps what a burst for a slow client
 LEAST_SECONDS, NEARLY_FLAT = 120, {"descriptors": 4, "threads": 4}
 
 
-def of_endurance(figures, seconds):
+def of_endurance(figures, seconds, reconnects):
     lines = [
         ("steps whose every pixel is right", figures["steps"] - len(figures["wrong_steps"]), figures["steps"], not figures["wrong_steps"]),
         ("steps looked at", figures["steps"], "at least one", figures["steps"] > 0),
-        ("connections lost and made again", figures["reconnects"], "at least one", figures["reconnects"] > 0),
+        ("connections lost and made again", figures["reconnects"], reconnects, figures["reconnects"] >= reconnects),
     ]
     lines += [("wrong step", wrong, "none", False) for wrong in figures["wrong_steps"][:20]]
     for process, growth in figures["growth"].items():

@@ -52,10 +52,19 @@ class Running:
         return oracle.judge(self.weston.shoot().pixels, self.framebuffer, videos)
 
     def must_show_video(self, seconds=15):
-        verdict = rehearsal.look_at(self.weston, self.event, self.references, seconds).verdict
+        """In its place, and moving: a picture of before stays until there is another."""
+        step = rehearsal.look_at(self.weston, self.event, self.references, seconds)
         check(
-            verdict.clean, f"the video is not back in its place: {verdict.notes}; viewer: {self.viewer.process.tail()}"
+            step.verdict.clean,
+            f"the video is not back in its place: {step.verdict.notes}; viewer: {self.viewer.process.tail()}",
         )
+        frames = set()
+
+        def moves():
+            frames.add(self.judge(rehearsal.videos_of(self.event, self.references)).frames.get(1))
+            return len(frames - {None}) >= 3
+
+        staging.wait_for(moves, seconds, lambda: f"the film stands still: {frames}; viewer: {self.viewer.process.tail()}")
 
     def must_show_desktop_alone(self, seconds=10):
         """The placeholder is part of the desktop here: nothing covers it."""
