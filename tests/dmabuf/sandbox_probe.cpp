@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Enters the decoder's sandbox by the decoder's own calls and tries one thing that is none of its business. Exits with 100
-// when that was let through, with 101 when it failed and the process lived on.
+// when that was let through, with 101 when it was not permitted and the process lived on, with 104 when it failed for another reason.
 //
-// usage: sandbox-probe ATTEMPT [device|mpp] [thread] [no-filter] [filter-alone], or --list
+// usage: sandbox-probe ATTEMPT [device|mpp] [thread] [no-filter|filter-alone|unguarded], or --list
 #include "dmabuf/allocator.h"
 #include "dmabuf/decoder/ipc.h"
 #include "dmabuf/decoder/log.h"
@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <condition_variable>
 #include <csignal>
 #include <cstdio>
@@ -47,6 +48,9 @@ int inet_socket = -1;
 int unix_socket = -1;
 void *page = nullptr;
 pid_t parent = 0;
+sockaddr_in tcp_listener{AF_INET, 0, {htonl(INADDR_LOOPBACK)}, {}};
+sockaddr_un abstract_listener{};
+socklen_t abstract_size = sizeof(sa_family_t); ///< of its address; the kernel finds a name
 
 template <typename... Arguments>
 long call(long number, Arguments... arguments)
@@ -56,14 +60,12 @@ long call(long number, Arguments... arguments)
 
 long connect_abstract()
 {
-    sockaddr_un address{AF_UNIX, "\0/tmp/.X11-unix/X0"};
-    return call(SYS_connect, unix_socket, &address, sizeof address);
+    return call(SYS_connect, unix_socket, &abstract_listener, abstract_size);
 }
 
 long connect_tcp()
 {
-    sockaddr_in address{AF_INET, htons(9), {htonl(INADDR_LOOPBACK)}, {}};
-    return call(SYS_connect, inet_socket, &address, sizeof address);
+    return call(SYS_connect, inet_socket, &tcp_listener, sizeof tcp_listener);
 }
 
 long message_elsewhere()
@@ -93,6 +95,7 @@ struct Attempt {
 
 char *const kArguments[] = {const_cast<char *>("true"), nullptr};
 char room[256] = {};
+const sched_param kPriority{1};
 
 const std::vector<Attempt> kAttempts = {
     {"open_a_file", "openat", [] { return call(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY); }},
@@ -161,7 +164,7 @@ const std::vector<Attempt> kAttempts = {
     {"shared_memory_of_system_v", "shmget", [] { return call(SYS_shmget, 1, 4096, 0600); }},
     {"message_queue", "mq_open", [] { return call(SYS_mq_open, "probe", O_CREAT | O_RDWR, 0600, nullptr); }},
     {"watch_files", "inotify_init1", [] { return call(SYS_inotify_init1, 0); }},
-    {"realtime_priority", "sched_setscheduler", [] { return call(SYS_sched_setscheduler, 0, SCHED_FIFO, room); }},
+    {"realtime_priority", "sched_setscheduler", [] { return call(SYS_sched_setscheduler, 0, SCHED_FIFO, &kPriority); }},
 };
 
 /// What decoding does. Nothing of it may end the process.
@@ -199,6 +202,20 @@ void prepare()
     unix_socket = ::socket(AF_UNIX, SOCK_STREAM, 0);
     page = ::mmap(nullptr, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     parent = ::getppid();
+    static_cast<void>(::open("/tmp/.probe", O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+    socklen_t size = sizeof tcp_listener;
+    const int tcp = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    auto *address = reinterpret_cast<sockaddr *>(&tcp_listener);
+    if (::bind(tcp, address, size) != 0 || ::listen(tcp, 1) != 0 || ::getsockname(tcp, address, &size) != 0)
+        std::perror("sandbox-probe: a TCP socket");
+    const int abstract = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    abstract_listener.sun_family = AF_UNIX;
+    address = reinterpret_cast<sockaddr *>(&abstract_listener);
+    size = sizeof abstract_listener;
+    if (::bind(abstract, address, abstract_size) != 0 || ::listen(abstract, 1) != 0
+        || ::getsockname(abstract, address, &size) != 0)
+        std::perror("sandbox-probe: an abstract socket");
+    abstract_size = size;
 }
 
 } // namespace
@@ -220,7 +237,8 @@ int main(int argc, char **argv)
     const SandboxKind kind = given("device") ? SandboxKind::kDevice
                              : given("mpp")  ? SandboxKind::kMpp
                                              : SandboxKind::kSoftware;
-    if (!given("filter-alone") && !give_up_rights())
+    const bool unguarded = given("unguarded"); // to see that it is possible at all
+    if (!unguarded && !given("filter-alone") && !give_up_rights())
         return 102;
 
     const auto attempt =
@@ -230,18 +248,23 @@ int main(int argc, char **argv)
     std::condition_variable changed;
     enum { kWait, kGo, kDone } state = kWait;
     long result = 0;
+    int error = 0;
+    const auto try_it = [&] {
+        result = run();
+        error = errno;
+    };
     std::thread early; // as FFmpeg's, between the two steps
     if (given("thread"))
         early = std::thread([&] {
             std::unique_lock lock(mutex);
             changed.wait(lock, [&] { return state == kGo; });
-            result = run();
+            try_it();
             state = kDone;
             changed.notify_all();
             changed.wait(lock, [] { return false; }); // FFmpeg's threads do not end either
         });
     log_to_viewer();
-    if (!given("no-filter") && !enter_sandbox(kind).holds)
+    if (!given("no-filter") && !unguarded && !enter_sandbox(kind).holds)
         return 103;
     if (early.joinable()) {
         std::unique_lock lock(mutex);
@@ -249,7 +272,9 @@ int main(int argc, char **argv)
         changed.notify_all();
         changed.wait(lock, [&] { return state == kDone; });
     } else {
-        result = run();
+        try_it();
     }
-    std::_Exit(attempt == kAttempts.end() ? (result == 0 ? 0 : 1) : result >= 0 ? 100 : 101);
+    if (attempt == kAttempts.end())
+        std::_Exit(result == 0 ? 0 : 1);
+    std::_Exit(result >= 0 ? 100 : error == EACCES || error == EPERM ? 101 : 104);
 }
