@@ -166,26 +166,27 @@ public:
             ++in_flight_;
         }
         process_->drain();
-        return wait(0);
-    }
-
-    /// The most memory that it ever had, KiB.
-    [[nodiscard]] std::uint64_t peak() const
-    {
-        std::ifstream status("/proc/" + std::to_string(process_ ? process_->pid() : 0) + "/status");
-        std::string line;
-        while (std::getline(status, line))
-            if (line.starts_with("VmHWM:"))
-                return std::strtoull(line.c_str() + 6, nullptr, 10);
-        return 0;
+        const bool done = wait(0);
+        look();
+        return done;
     }
 
     std::string why; ///< it failed; empty: it has not
     bool too_long = false;
     std::uint64_t frames = 0;
     std::uint64_t largest = 0; ///< pixels of a frame's memory
+    std::uint64_t peak = 0;    ///< KiB: the most memory that it was seen to have had
 
 private:
+    /// While it lives: what has ended tells nothing.
+    void look()
+    {
+        std::ifstream status("/proc/" + std::to_string(process_->pid()) + "/status");
+        std::string line;
+        while (std::getline(status, line))
+            if (line.starts_with("VmHWM:"))
+                peak = std::max<std::uint64_t>(peak, std::strtoull(line.c_str() + 6, nullptr, 10));
+    }
     bool wait(std::size_t in_flight)
     {
         const std::int64_t end = monotonic_now() + kDeadline;
@@ -193,6 +194,8 @@ private:
             pollfd poll{process_->fd(), POLLIN, 0};
             if (::poll(&poll, 1, 200) > 0)
                 process_->dispatch();
+            else
+                look();
             static_cast<void>(process_->watch(monotonic_now()));
             too_long = monotonic_now() > end;
             if (too_long)
@@ -251,7 +254,7 @@ int run(const Options &options)
             return;
         frames += decoder->frames;
         largest = std::max(largest, decoder->largest);
-        peak = std::max(peak, decoder->peak());
+        peak = std::max(peak, decoder->peak);
         decoder.reset();
     };
     for (unsigned i = 0; i < options.variants; ++i) {
