@@ -191,7 +191,7 @@ def video_goes_on_after_its_guest_has_moved_to_another_machine():
     staging.wait_for(moved, SECONDS, lambda: f"the move: {now.here.qmp.command('query-migrate')}")
     now.here.qmp.command("quit")
     after = staging.wait_for(film_goes_on, SECONDS, lambda: f"the film there: {there.process.tail()}")
-    switch = max(there.event("RESUME"), now.here.event("SPICE_MIGRATE_COMPLETED"))
+    switch = there.event("RESUME")  # what the client takes to move its channels counts
     judged = []
     for when, pixels in looks:
         try:
