@@ -38,6 +38,7 @@ struct InputSignals {
         if (reinterpret_cast<SpiceChannel *>(s->inputs_) == channel) {
             s->inputs_ = nullptr;
             s->pressed_.clear();
+            s->buttons_ = 0;
         }
         s->signals_.remove_if([channel](const SignalConnection &c) { return c.instance() == channel; });
     }
@@ -61,16 +62,12 @@ struct InputSignals {
     }
     static void focus_left(GtkEventController *, gpointer data) { self(data)->release_keys(); }
     static void motion(GtkEventControllerMotion *, double x, double y, gpointer data) { self(data)->move(x, y); }
-    static void pressed(GtkGestureClick *gesture, int, double x, double y, gpointer data)
+    static gboolean any(GtkEventControllerLegacy *, GdkEvent *event, gpointer data)
     {
-        gtk_widget_grab_focus(self(data)->widget_);
-        self(data)->move(x, y);
-        self(data)->button(gtk_gesture_single_get_current_button(GTK_GESTURE_SINGLE(gesture)), true);
-    }
-    static void released(GtkGestureClick *gesture, int, double x, double y, gpointer data)
-    {
-        self(data)->move(x, y);
-        self(data)->button(gtk_gesture_single_get_current_button(GTK_GESTURE_SINGLE(gesture)), false);
+        const GdkEventType type = gdk_event_get_event_type(event);
+        if (type == GDK_BUTTON_PRESS || type == GDK_BUTTON_RELEASE)
+            self(data)->button(event, type == GDK_BUTTON_PRESS);
+        return FALSE;
     }
     static gboolean scroll(GtkEventControllerScroll *, double, double dy, gpointer data)
     {
@@ -97,10 +94,8 @@ InputForwarder::InputForwarder(SpiceSession *session, GtkWidget *widget, std::fu
         {{"motion", G_CALLBACK(InputSignals::motion)}, {"enter", G_CALLBACK(InputSignals::motion)}});
     add(gtk_event_controller_scroll_new(GTK_EVENT_CONTROLLER_SCROLL_VERTICAL),
         {{"scroll", G_CALLBACK(InputSignals::scroll)}});
-    GtkGesture *click = gtk_gesture_click_new();
-    gtk_gesture_single_set_button(GTK_GESTURE_SINGLE(click), 0);
-    add(GTK_EVENT_CONTROLLER(click),
-        {{"pressed", G_CALLBACK(InputSignals::pressed)}, {"released", G_CALLBACK(InputSignals::released)}});
+    // A gesture knows one button at a time.
+    add(gtk_event_controller_legacy_new(), {{"event", G_CALLBACK(InputSignals::any)}});
 }
 
 bool InputForwarder::guest_position(double x, double y, int &guest_x, int &guest_y) const
@@ -142,8 +137,20 @@ void InputForwarder::lead_guest()
         spice_inputs_channel_motion(inputs_, motion->dx, motion->dy, buttons_);
 }
 
-void InputForwarder::button(unsigned gtk_button, bool down)
+void InputForwarder::button(GdkEvent *event, bool down)
 {
+    if (down)
+        gtk_widget_grab_focus(widget_);
+    GtkNative *native = gtk_widget_get_native(widget_);
+    double x = 0;
+    double y = 0;
+    double native_x = 0;
+    double native_y = 0;
+    gtk_native_get_surface_transform(native, &native_x, &native_y);
+    if (gdk_event_get_position(event, &x, &y)
+        && gtk_widget_translate_coordinates(GTK_WIDGET(native), widget_, x - native_x, y - native_y, &x, &y))
+        move(x, y);
+    const unsigned gtk_button = gdk_button_event_get_button(event);
     if (!inputs_ || gtk_button < 1 || gtk_button > 3)
         return;
     int spice_button = static_cast<int>(gtk_button); // left, middle, right have the same numbers

@@ -85,6 +85,10 @@ def keys_and_positions_reach_the_guest_and_its_arrow_is_drawn_there():
         person.does("click", 1)
         person.guest_pointer(lambda event: event["buttons"] == 1)
         person.guest_pointer(lambda event: event["buttons"] == 0)
+        # Several at once: the server has 1 for the left one, 2 for the right one, 4 for the middle one.
+        for act, button, held in (("down", 1, 1), ("down", 3, 3), ("up", 1, 2), ("down", 2, 6), ("up", 3, 4), ("up", 2, 0)):
+            person.does(f"mouse{act}", button)
+            person.guest_pointer(lambda event, held=held: event["buttons"] == held)
         person.does("key", "a")
         keys = [person.host.wait("key") for _ in range(2)]
         check([(key["code"], key["down"]) for key in keys] == [(30, True), (30, False)], f"keys {keys}")
