@@ -2,6 +2,9 @@
 // The real agent with the real sender as its player, on a unix socket as port, against a model client.
 #include "agent_program.h"
 
+#include "portclient/wire/deframer.h"
+#include "portclient/wire/handshake.h"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -230,6 +233,94 @@ TEST_F(AgentWithClip, garbage_from_a_local_program_hurts_nobody_else)
     // Whoever does not speak the protocol is sent away.
     ASSERT_TRUE(agent_->wait_for_error("does not speak the protocol"));
     EXPECT_EQ(client_.established, 1);
+}
+
+/// What the socket takes at once. Below 0: it is closed.
+std::ptrdiff_t offer(const UniqueFd &fd, std::span<const std::uint8_t> bytes)
+{
+    const ssize_t sent = send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    return sent < 0 && errno == EAGAIN ? 0 : sent;
+}
+
+/// Says and hears HELLO until the two have met.
+void introduce(const UniqueFd &fd, std::uint64_t nonce)
+{
+    wire::Handshake handshake({.name = "a program of the test's"});
+    wire::Deframer deframer;
+    deframer.reset(nonce);
+    std::vector<std::uint8_t> bytes;
+    wire::encode(handshake.start(nonce), bytes);
+    for (int tries = 0; tries < 10 && !handshake.established(); ++tries) {
+        ASSERT_EQ(offer(fd, bytes), static_cast<std::ptrdiff_t>(bytes.size()));
+        bytes.clear();
+        std::array<std::uint8_t, 4096> room;
+        pollfd state{fd.get(), POLLIN, 0};
+        ASSERT_EQ(poll(&state, 1, 5000), 1);
+        const ssize_t got = recv(fd.get(), room.data(), room.size(), 0);
+        ASSERT_GT(got, 0);
+        deframer.feed(std::span(room).first(static_cast<std::size_t>(got)), [&](const wire::Message &message) {
+            const auto *hello = std::get_if<wire::Hello>(&message);
+            if (hello && handshake.receive(*hello).reply)
+                wire::encode(handshake.resend(), bytes);
+        });
+    }
+    ASSERT_TRUE(handshake.established());
+    if (!bytes.empty())
+        offer(fd, bytes);
+}
+
+TEST_F(AgentProgram, flood_is_read_no_faster_than_allowed_and_who_does_not_read_is_disconnected)
+{
+    start();
+    const UniqueFd flooding = connect(), deaf = connect();
+    introduce(flooding, 7);
+    introduce(deaf, 8);
+    wire::StreamOpen open;
+    open.stream = 1;
+    open.codec = wire::Codec::kMjpeg;
+    open.coded_width = open.coded_height = 96;
+    std::vector<std::uint8_t> flood;
+    for (; open.stream <= 2; ++open.stream) // of one alone they would be too many
+        wire::encode(open, flood);
+    wire::Geometry geometry{
+        .stream = 1, .serial = 0, .target = {0, 0, 96, 96}, .crop = {}, .placeholder = {}, .visible = {}};
+    std::vector<std::uint8_t> pings;
+    wire::encode(wire::Ping{1, 2}, pings);
+    wire::encode(wire::Ping{2, 2}, pings);
+    bool given_up = false;
+    std::vector<std::uint8_t> room(65536);
+    const auto begin = std::chrono::steady_clock::now();
+    const auto seconds = [&] {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    };
+    std::size_t taken = 0;
+    double lasted = 0;
+    while ((lasted = seconds()) < 2 || (!given_up && lasted < 60)) {
+        for (; lasted < 2 && flood.size() < 60'000; ++geometry.serial) {
+            geometry.stream = 1 + geometry.serial % 2;
+            wire::encode(geometry, flood);
+        }
+        const std::ptrdiff_t sent = offer(flooding, flood);
+        ASSERT_GE(sent, 0) << "who reads is not disconnected";
+        taken += lasted < 2 ? static_cast<std::size_t>(sent) : 0;
+        flood.erase(flood.begin(), flood.begin() + sent);
+        while (recv(flooding.get(), room.data(), room.size(), MSG_DONTWAIT) > 0) {
+        }
+        given_up = given_up || offer(deaf, pings) < 0; // 2,000 a second are no flood
+        usleep(1000);
+    }
+    std::vector<std::uint8_t> one;
+    wire::encode(geometry, one);
+    const std::size_t messages = taken / one.size();
+    // 4,000 a second, those of two seconds at once, and what socket and one read hold.
+    EXPECT_LT(messages, 4 * 4000 + (512u << 10) / one.size());
+    EXPECT_GT(messages, 8000u);
+    EXPECT_TRUE(given_up);
+    EXPECT_TRUE(agent_->wait_for_error("does not read what it is sent")) << agent_->errors();
+    EXPECT_EQ(agent_->errors().find("not the protocol"), std::string::npos) << agent_->errors();
+    EXPECT_EQ(client_.established, 1);
+    RecordProperty("messages", static_cast<int>(messages));
+    RecordProperty("seconds", static_cast<int>(seconds()));
 }
 
 TEST_F(AgentProgram, more_players_than_there_is_room_for_are_turned_away)
