@@ -43,12 +43,11 @@ InboundStream::Received InboundStream::receive(wire::AccessUnit unit, std::int64
     head_.data = {};
     filled_ = unit.data.size();
     if (fate_ == Verdict::kMore) {
-        if (unit.total_size > budget_.left)
-            return {Verdict::kNoMemory};
-        reserved_ = unit.total_size;
-        budget_.left -= reserved_;
-        assembly_.reserve(unit.total_size);
+        taken_ = unit.total_size;
+        budget_.taken += taken_;
         assembly_.assign(unit.data.begin(), unit.data.end());
+        if (budget_.taken > budget_.most)
+            return {Verdict::kNoMemory};
     }
     return {Verdict::kMore};
 }
@@ -59,8 +58,10 @@ InboundStream::Received InboundStream::receive(const wire::AccessUnitChunk &chun
         chunk.data.size() > head_.total_size - filled_ || !account(chunk.data.size(), now))
         return {Verdict::kViolation};
     filled_ += chunk.data.size();
-    if (fate_ == Verdict::kMore)
+    if (fate_ == Verdict::kMore) {
+        assembly_.reserve(head_.total_size);
         assembly_.insert(assembly_.end(), chunk.data.begin(), chunk.data.end());
+    }
     if (filled_ < head_.total_size)
         return {Verdict::kMore};
     head_.data = assembly_;
@@ -86,7 +87,7 @@ void InboundStream::discard(Verdict why)
     if (filled_ == 0 || fate_ != Verdict::kMore)
         return;
     fate_ = why;
-    budget_.left += std::exchange(reserved_, 0);
+    budget_.taken -= std::exchange(taken_, 0);
     std::vector<std::uint8_t>().swap(assembly_);
 }
 
@@ -94,7 +95,7 @@ void InboundStream::discard(Verdict why)
 void InboundStream::drop_assembly()
 {
     filled_ = 0;
-    budget_.left += std::exchange(reserved_, 0);
+    budget_.taken -= std::exchange(taken_, 0);
 }
 
 bool InboundStream::play_state(const wire::PlayState &state)

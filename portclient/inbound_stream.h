@@ -20,14 +20,15 @@ public:
     static constexpr std::uint32_t kUnitWindow = 16;            ///< access units, on their way and queued
     static constexpr std::uint32_t kMaxMessages = 10'000;       ///< in a second; kMaxBitRate in whole chunks is 400
 
-    /// Memory for units that come in parts, shared by all streams of a session.
+    /// Memory for units that come in parts, shared by all streams of a session. Each takes its whole size at once.
     struct Budget {
-        std::size_t left = 32u << 20; ///< bytes
+        std::size_t most = 32u << 20; ///< bytes
+        std::size_t taken = 0;        ///< by units that are not complete
     };
 
     /// `budget` outlives the stream.
     InboundStream(const wire::StreamOpen &open, Budget &budget) : open_(open), budget_(budget) {}
-    ~InboundStream() { drop_assembly(); }
+    ~InboundStream() { abandon(); }
     InboundStream(const InboundStream &) = delete;
     InboundStream &operator=(const InboundStream &) = delete;
 
@@ -37,7 +38,7 @@ public:
         kStale,     ///< dropped: of an old epoch
         kNotKey,    ///< dropped: waiting for a key unit
         kViolation, ///< the guest broke the protocol: close the stream
-        kNoMemory,  ///< the budget is used up: close the stream
+        kNoMemory,  ///< taken, but all together are beyond the budget: close the stream that has taken most
     };
     struct Received {
         Verdict verdict;
@@ -63,7 +64,11 @@ public:
     /// The CREDIT to send now, if the guest has to hear one. `anyway`: something is sent now, so that one may go with it.
     [[nodiscard]] std::optional<wire::Credit> credit(bool anyway = false);
 
+    /// Nothing more comes: gives back what a unit that is not complete has taken.
+    void abandon() { discard(Verdict::kStale); }
+
     [[nodiscard]] const wire::StreamOpen &open() const { return open_; }
+    [[nodiscard]] std::size_t taken() const { return taken_; } ///< of the budget, bytes
     [[nodiscard]] std::uint32_t epoch() const { return epoch_; }
     [[nodiscard]] bool playing() const { return mode_ == wire::PlayMode::kPlaying; }
     [[nodiscard]] std::uint32_t queued() const { return delivered_ - done_; }
@@ -94,7 +99,7 @@ private:
     // The unit that comes in parts, when filled_ is not 0. `fate_` other than kMore: its bytes are only counted.
     wire::AccessUnit head_;
     std::vector<std::uint8_t> assembly_;
-    std::size_t reserved_ = 0; ///< bytes taken from the budget
+    std::size_t taken_ = 0; ///< bytes, from the budget
     std::size_t filled_ = 0;
     Verdict fate_ = Verdict::kMore;
 

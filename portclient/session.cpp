@@ -70,7 +70,7 @@ private:
 };
 
 Session::Session(wire::Hello hello, Listener &listener, std::size_t assembly)
-    : hello_(as_client(std::move(hello))), listener_(listener), handshake_(hello_), budget_{assembly}
+    : hello_(as_client(std::move(hello))), listener_(listener), handshake_(hello_), budget_{.most = assembly}
 {
 }
 
@@ -402,7 +402,7 @@ void Session::take(std::uint32_t stream, const InboundStream::Received &received
         fail(stream, Reason::kProtocolError);
         break;
     case InboundStream::Verdict::kNoMemory:
-        fail(stream, Reason::kNoResources);
+        fail_largest(stream);
         break;
     }
     grant(stream);
@@ -481,13 +481,30 @@ bool Session::used(std::uint32_t stream) const
     return used_.contains(stream) || stream + std::uint64_t{kUsedSpan} <= largest_used_;
 }
 
-// Takes the stream out; it lives on until the outermost call returns.
+// Takes the stream out.
 bool Session::remove(std::uint32_t stream)
 {
     auto node = streams_.extract(stream);
     if (node)
-        ended_.push_back(std::move(node.mapped()));
+        retire(std::move(node.mapped()));
     return !node.empty();
+}
+
+// What it lends lives on until the outermost call returns.
+void Session::retire(std::unique_ptr<Entry> entry)
+{
+    entry->stream.abandon();
+    ended_.push_back(std::move(entry));
+}
+
+// Units in parts take too much together: whoever takes most pays, and whoever has just come only if nobody takes more.
+void Session::fail_largest(std::uint32_t newest)
+{
+    auto largest = streams_.find(newest);
+    for (auto it = streams_.begin(); it != streams_.end(); ++it)
+        if (it->second->stream.taken() > largest->second->stream.taken())
+            largest = it;
+    fail(largest->first, Reason::kNoResources);
 }
 
 void Session::fail(std::uint32_t stream, Reason reason)
@@ -503,7 +520,7 @@ void Session::fail(std::uint32_t stream, Reason reason)
 void Session::end_all(Reason reason)
 {
     for (auto &[id, entry] : std::exchange(streams_, {})) {
-        ended_.push_back(std::move(entry));
+        retire(std::move(entry));
         listener_.close(id, reason);
     }
     unopened_.clear();

@@ -42,7 +42,7 @@ public:
 
     /// `hello` announces what this client can do (role, nonces are filled in). `listener` outlives the session.
     /// `assembly`: bytes that units which come in parts may take, all streams together.
-    Session(wire::Hello hello, Listener &listener, std::size_t assembly = InboundStream::Budget{}.left);
+    Session(wire::Hello hello, Listener &listener, std::size_t assembly = InboundStream::Budget{}.most);
 
     void port_opened(std::int64_t now, std::uint64_t nonce); ///< `nonce`: random, not 0
     void port_closed();                                      ///< closes all streams with kShuttingDown
@@ -130,6 +130,8 @@ private:
     Entry *find(std::uint32_t stream);
     [[nodiscard]] bool used(std::uint32_t stream) const;
     bool remove(std::uint32_t stream);
+    void retire(std::unique_ptr<Entry> entry);
+    void fail_largest(std::uint32_t newest);
     void fail(std::uint32_t stream, wire::Reason reason);
     void end_all(wire::Reason reason);
     void begin(std::uint64_t nonce);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "session_fixture.h"
 
+#include <algorithm>
+
 namespace spice_overlay::test {
 namespace {
 
@@ -322,6 +324,36 @@ TEST_F(SessionTest, units_in_parts_take_32_mib_together_and_no_more)
     open(5);
     bench.from_guest(wire::AccessUnit{.stream = 5, .total_size = wire::kMaxAccessUnit, .data = some});
     EXPECT_EQ(bench.session.counters().protocol_errors, 1u);
+}
+
+TEST_F(SessionTest, stream_that_takes_most_ends_when_units_in_parts_take_too_much_together)
+{
+    const Bytes some(1000, 1);
+    for (std::uint32_t id : {1u, 2u}) {
+        open(id);
+        bench.from_guest(wire::AccessUnit{.stream = id, .total_size = wire::kMaxAccessUnit, .data = some});
+    }
+    open(3);
+    bench.take_events();
+    bench.unit(3, 0, 200'000, wire::kKey);
+    const auto events = bench.take_events();
+    ASSERT_EQ(events.size(), 2u);
+    EXPECT_EQ(events[0], closed(1, Reason::kNoResources));
+    EXPECT_NE(events[1].find("unit 3: 0 "), std::string::npos) << events[1];
+
+    // One after the other, in one read: what an ended stream had is there for the next at once.
+    Bytes bytes;
+    wire::encode(wire::AccessUnit{.stream = 3, .serial = 1, .total_size = 2u << 20, .data = some}, bytes);
+    for (std::uint32_t id : {4u, 5u}) {
+        wire::encode(h264(id), bytes);
+        wire::encode(wire::AccessUnit{.stream = id, .total_size = wire::kMaxAccessUnit, .data = some}, bytes);
+    }
+    wire::encode(h264(6), bytes);
+    wire::encode(wire::AccessUnit{.stream = 6, .total_size = 10u << 20, .data = some}, bytes);
+    bench.session.feed(bytes, bench.now);
+    for (std::uint32_t id : {4u, 5u})
+        EXPECT_EQ(std::count(bench.events.begin(), bench.events.end(), closed(id, Reason::kNoResources)), 1) << id;
+    EXPECT_EQ(bench.session.counters().protocol_errors, 3u) << "streams 2, 3 and 6 go on";
 }
 
 TEST_F(SessionTest, largest_unit_passes_within_the_credit)
