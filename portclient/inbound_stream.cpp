@@ -9,14 +9,11 @@ namespace spice_overlay {
 namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
-constexpr std::size_t kKeptCapacity = 1u << 20; // bytes that the next large unit need not ask for again
 
 } // namespace
 
 InboundStream::Received InboundStream::receive(wire::AccessUnit unit, std::int64_t now)
 {
-    if (filled_ == 0 && assembly_.capacity() > kKeptCapacity)
-        std::vector<std::uint8_t>().swap(assembly_);
     std::uint32_t last_epoch = last_unit_.epoch;
     bool cuts_off = filled_ != 0;
     if (!wire::resolve(unit, last_unit_) || unit.serial != begun_ || unit.epoch > epoch_ || unit.epoch < last_epoch)
@@ -82,6 +79,12 @@ InboundStream::Received InboundStream::finish(const wire::AccessUnit &unit)
     return {Verdict::kComplete, unit};
 }
 
+void InboundStream::take_back()
+{
+    if (assembly_.capacity() > kKept)
+        std::vector<std::uint8_t>().swap(assembly_);
+}
+
 void InboundStream::discard(Verdict why)
 {
     if (filled_ == 0 || fate_ != Verdict::kMore)
@@ -91,7 +94,7 @@ void InboundStream::discard(Verdict why)
     std::vector<std::uint8_t>().swap(assembly_);
 }
 
-// Leaves the bytes in place, since the finished unit is borrowed from there.
+// Leaves the bytes in place, since the finished unit is lent from there.
 void InboundStream::drop_assembly()
 {
     filled_ = 0;

@@ -19,6 +19,7 @@ public:
     static constexpr std::uint64_t kMaxBitRate = 100'000'000;   ///< bits per second, for the window
     static constexpr std::uint32_t kUnitWindow = 16;            ///< access units, on their way and queued
     static constexpr std::uint32_t kMaxMessages = 10'000;       ///< in a second; kMaxBitRate in whole chunks is 400
+    static constexpr std::size_t kKept = 1u << 20; ///< bytes that the next large unit need not ask for again
 
     /// Memory for units that come in parts, shared by all streams of a session. Each takes its whole size at once.
     struct Budget {
@@ -34,7 +35,7 @@ public:
 
     enum class Verdict {
         kMore,      ///< taken; the unit is not complete
-        kComplete,  ///< `unit` is whole, valid until the next call
+        kComplete,  ///< `unit` is whole, and lent until take_back()
         kStale,     ///< dropped: of an old epoch
         kNotKey,    ///< dropped: waiting for a key unit
         kViolation, ///< the guest broke the protocol: close the stream
@@ -46,6 +47,9 @@ public:
     };
     [[nodiscard]] Received receive(wire::AccessUnit unit, std::int64_t now);
     [[nodiscard]] Received receive(const wire::AccessUnitChunk &chunk, std::int64_t now);
+
+    /// The unit that was lent is no longer used: keeps no more memory than kKept.
+    void take_back();
 
     /// Every message of the stream is counted first. False: there are too many of them.
     [[nodiscard]] bool count_message(std::int64_t now) { return messages_.count(now); }
@@ -69,6 +73,8 @@ public:
 
     [[nodiscard]] const wire::StreamOpen &open() const { return open_; }
     [[nodiscard]] std::size_t taken() const { return taken_; } ///< of the budget, bytes
+    /// Bytes of memory for units in parts; kKept beyond what is taken, at most, unless a unit is lent.
+    [[nodiscard]] std::size_t memory() const { return assembly_.capacity(); }
     [[nodiscard]] std::uint32_t epoch() const { return epoch_; }
     [[nodiscard]] bool playing() const { return mode_ == wire::PlayMode::kPlaying; }
     [[nodiscard]] std::uint32_t queued() const { return delivered_ - done_; }

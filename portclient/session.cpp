@@ -391,6 +391,8 @@ void Session::take(std::uint32_t stream, const InboundStream::Received &received
         ++counters_.access_units;
         clock_.first_unit(received.unit.pts, now_);
         listener_.access_unit(received.unit);
+        if (Entry *entry = find(stream))
+            entry->stream.take_back();
         break;
     case InboundStream::Verdict::kStale:
         ++counters_.stale_units;
@@ -469,6 +471,14 @@ void Session::receive(const wire::StreamClose &close)
 }
 
 // ---- streams
+
+std::size_t Session::assembly_memory() const
+{
+    std::size_t bytes = 0;
+    for (const auto &[id, entry] : streams_)
+        bytes += entry->stream.memory();
+    return bytes;
+}
 
 Session::Entry *Session::find(std::uint32_t stream)
 {

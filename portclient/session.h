@@ -91,6 +91,10 @@ public:
     };
     [[nodiscard]] const Counters &counters() const { return counters_; }
 
+    /// Bytes that units in parts hold, all streams together: what they may take, and InboundStream::kKept for each
+    /// stream, at most. Not from within Listener::access_unit(), since a whole unit is held for that call.
+    [[nodiscard]] std::size_t assembly_memory() const;
+
 private:
     static constexpr std::uint32_t kMaxMessages = 2000; // in a second, of no live stream
     static constexpr std::size_t kMaxUnopened = 16;    // streams whose geometry is kept before STREAM_OPEN

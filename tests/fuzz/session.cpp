@@ -74,6 +74,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
         session.feed(std::span(bytes).first(cut), client.now);
         bytes.erase(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(cut));
         require(session.established() || client.live.empty(), "no stream without a conversation");
+        require(session.assembly_memory() <= kAssembly + client.live.size() * InboundStream::kKept,
+                "units in parts hold no more than they may");
     }
     const Session::Counters &counters = session.counters();
     require(counters.bitstream_bytes <= counters.wire_bytes, "a bitstream comes by the wire");

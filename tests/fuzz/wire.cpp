@@ -62,6 +62,8 @@ void run(Input &in)
         bytes.erase(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
         (void)session.to_local(in.number<std::uint16_t>());
         require(session.established() || client.live.empty(), "no stream without a conversation");
+        require(session.assembly_memory() <= kAssembly + client.live.size() * InboundStream::kKept,
+                "units in parts hold no more than they may");
     }
     const Session::Counters &counters = session.counters();
     require(counters.bitstream_bytes <= counters.wire_bytes, "a bitstream comes by the wire");

@@ -143,6 +143,7 @@ TEST(SessionFuzz, two_hundred_thousand_mutations_break_no_promise)
         if (random() % 2)
             session.port_closed();
         EXPECT_TRUE(session.established() || contract.live.empty());
+        EXPECT_LE(session.assembly_memory(), (32u << 20) + contract.live.size() * InboundStream::kKept);
     }
     EXPECT_GT(established, 50'000u);
     EXPECT_GT(contract.units, 200'000u);

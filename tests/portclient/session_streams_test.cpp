@@ -356,13 +356,13 @@ TEST_F(SessionTest, stream_that_takes_most_ends_when_units_in_parts_take_too_muc
     EXPECT_EQ(bench.session.counters().protocol_errors, 3u) << "streams 2, 3 and 6 go on";
 }
 
-TEST_F(SessionTest, largest_unit_passes_within_the_credit)
+/// Sends a unit of 16 MiB in its messages, as the credit lets it; `credit`: bytes that the stream has.
+void send_largest_unit(Bench &bench, std::uint32_t stream, std::uint64_t credit)
 {
-    open(1);
     Bytes data(wire::kMaxAccessUnit, 3), bytes;
     std::vector<std::size_t> ends;
-    wire::encode_access_unit({.stream = 1, .flags = wire::kKey, .data = data}, bytes, ends);
-    std::uint64_t credit = bench.sent<wire::Credit>().back().bytes, sent = 0;
+    wire::encode_access_unit({.stream = stream, .flags = wire::kKey, .data = data}, bytes, ends);
+    std::uint64_t sent = 0;
     std::size_t start = 0;
     for (std::size_t end : ends) {
         sent += end - start;
@@ -372,7 +372,26 @@ TEST_F(SessionTest, largest_unit_passes_within_the_credit)
             credit = credits.back().bytes;
         start = end;
     }
+}
+
+TEST_F(SessionTest, largest_unit_passes_within_the_credit)
+{
+    open(1);
+    send_largest_unit(bench, 1, bench.sent<wire::Credit>().back().bytes);
     EXPECT_NE(bench.events.back().find("size 16777216"), std::string::npos) << bench.events.back();
+}
+
+TEST_F(SessionTest, stream_that_falls_silent_keeps_no_more_than_a_mebibyte)
+{
+    for (std::uint32_t id : {1u, 2u, 3u}) {
+        open(id);
+        send_largest_unit(bench, id, bench.sent<wire::Credit>().back().bytes);
+        EXPECT_NE(bench.events.back().find("size 16777216"), std::string::npos) << bench.events.back();
+        EXPECT_LE(bench.session.assembly_memory(), id * InboundStream::kKept);
+    }
+    bench.unit(1, 1, 200'000);
+    const std::size_t kept = bench.session.assembly_memory();
+    EXPECT_GE(kept, 200'000u) << "what is kept serves the next unit";
 }
 
 // ---- epochs and keys
