@@ -186,13 +186,15 @@ public:
         last_ = now;
         if (!established_)
             return;
-        const auto bursts = static_cast<std::size_t>(
-            std::count_if(streams_.begin(), streams_.end(), [](const auto &s) { return s.second.is_burst; }));
-        if (now - opened_at_ >= kSecond / kOpenings && (burst_ > 0 || streams_.size() - bursts < wanted_)) {
+        const auto steady = [this] { // streams without a burst
+            return static_cast<std::size_t>(
+                std::count_if(streams_.begin(), streams_.end(), [](const auto &s) { return !s.second.is_burst; }));
+        };
+        if (now - opened_at_ >= kSecond / kOpenings && (burst_ > 0 || steady() < wanted_)) {
             opened_at_ = now;
             open();
         }
-        for (std::size_t surplus = streams_.size() - bursts; surplus > wanted_; --surplus) {
+        for (std::size_t left = steady(); left > wanted_; --left) {
             const auto it =
                 std::find_if(streams_.begin(), streams_.end(), [](const auto &s) { return !s.second.is_burst; });
             send(wire::StreamClose{it->first, wire::Reason::kEndOfStream});
