@@ -31,11 +31,11 @@ std::uint64_t next_nonce(std::uint64_t nonce) // splitmix64
     return nonce;
 }
 
-/// The stream that a message is about; 0, which none has: of no stream.
+/// The stream that a message is about; 0, which none has: of no stream, or of one that is to begin.
 template <typename Message>
 std::uint32_t stream_of(const Message &message)
 {
-    if constexpr (requires { message.stream; })
+    if constexpr (requires { message.stream; } && !std::is_same_v<Message, wire::StreamOpen>)
         return message.stream;
     else
         return 0;
@@ -143,11 +143,30 @@ bool Session::count_message(std::uint32_t stream)
         fail(stream, Reason::kProtocolError);
         return false;
     }
-    if (messages_.count(now_))
+    if (left_over(stream) || messages_.count(now_))
         return true;
     if (messages_.just_exceeded())
         restart();
     return false;
+}
+
+// A guest hears of a stream's end later than this side, and what it sent until then is not held against the others.
+bool Session::left_over(std::uint32_t stream)
+{
+    auto found = leftovers_.find(stream);
+    if (found == leftovers_.end())
+        return false;
+    if (now_ - found->second.since < kLeftoverTime && found->second.messages++ < InboundStream::kMaxMessages)
+        return true;
+    leftovers_.erase(found);
+    return false;
+}
+
+void Session::expect_leftovers(std::uint32_t stream)
+{
+    std::erase_if(leftovers_, [&](const auto &entry) { return now_ - entry.second.since >= kLeftoverTime; });
+    if (leftovers_.size() < kMaxLeftovers)
+        leftovers_.emplace(stream, Leftovers{now_});
 }
 
 std::int64_t Session::tick(std::int64_t now)
@@ -254,8 +273,10 @@ void Session::need_key(std::uint32_t stream)
 void Session::close_stream(std::uint32_t stream, Reason reason)
 {
     Batch batch(*this);
-    if (remove(stream))
-        send(wire::StreamClose{stream, reason});
+    if (!remove(stream))
+        return;
+    expect_leftovers(stream);
+    send(wire::StreamClose{stream, reason});
 }
 
 // ---- what a relay tells
@@ -355,6 +376,8 @@ void Session::receive(const wire::StreamOpen &open)
         reason = listener_.open(open);
     auto geometry = was_used ? decltype(unopened_)::node_type{} : unopened_.extract(open.stream);
     if (reason != Reason::kNone) {
+        if (!was_used)
+            expect_leftovers(open.stream);
         send(wire::StreamReject{open.stream, reason});
         return;
     }
@@ -466,6 +489,7 @@ void Session::receive(const wire::PlayState &state)
 void Session::receive(const wire::StreamClose &close)
 {
     unopened_.erase(close.stream);
+    leftovers_.erase(close.stream);
     if (remove(close.stream))
         listener_.close(close.stream, close.reason <= Reason::kShuttingDown ? close.reason : Reason::kNone);
 }
@@ -522,6 +546,7 @@ void Session::fail(std::uint32_t stream, Reason reason)
     ++counters_.protocol_errors;
     if (!remove(stream))
         return;
+    expect_leftovers(stream);
     send(wire::StreamClose{stream, reason});
     listener_.close(stream, reason);
 }
@@ -533,6 +558,7 @@ void Session::end_all(Reason reason)
         retire(std::move(entry));
         listener_.close(id, reason);
     }
+    leftovers_.clear();
     unopened_.clear();
     used_.clear();
     largest_used_ = 0;

@@ -99,6 +99,8 @@ private:
     static constexpr std::uint32_t kMaxMessages = 2000; // in a second, of no live stream
     static constexpr std::size_t kMaxUnopened = 16;    // streams whose geometry is kept before STREAM_OPEN
     static constexpr std::uint32_t kUsedSpan = 256;    // identifiers that are remembered below the largest
+    static constexpr std::size_t kMaxLeftovers = 64;   // streams whose leftovers are not held against the conversation
+    static constexpr std::int64_t kLeftoverTime = 2'000'000'000; // ns
 
     struct Entry {
         Entry(const wire::StreamOpen &open, InboundStream::Budget &budget) : stream(open, budget) {}
@@ -108,6 +110,11 @@ private:
         std::uint32_t decode_count = 0;
         bool feedback_due = false;
         std::int64_t last_feedback = 0; ///< 0: none in this epoch
+    };
+    /// What was on its way on a stream when this side ended it: for kLeftoverTime, and InboundStream::kMaxMessages.
+    struct Leftovers {
+        std::int64_t since;
+        std::uint32_t messages = 0;
     };
     using Streams = std::map<std::uint32_t, std::unique_ptr<Entry>>;
     class Batch;
@@ -126,6 +133,8 @@ private:
     {
     }
     [[nodiscard]] bool count_message(std::uint32_t stream);
+    [[nodiscard]] bool left_over(std::uint32_t stream);
+    void expect_leftovers(std::uint32_t stream);
     [[nodiscard]] wire::Reason refuse(const wire::StreamOpen &open) const;
     void take(std::uint32_t stream, const InboundStream::Received &received);
     void grant(std::uint32_t stream, bool anyway = false);
@@ -155,6 +164,7 @@ private:
     InboundStream::Budget budget_;
     Streams streams_;
     std::vector<std::unique_ptr<Entry>> ended_; ///< what they lend is still in use until the outermost call returns
+    std::map<std::uint32_t, Leftovers> leftovers_;
     std::map<std::uint32_t, wire::Geometry> unopened_;
     std::set<std::uint32_t> used_;
     std::uint32_t largest_used_ = 0;

@@ -230,6 +230,111 @@ TEST_F(SessionTest, flood_of_other_messages_costs_the_conversation_and_is_not_an
     EXPECT_TRUE(bench.session.established());
 }
 
+TEST_F(SessionTest, leftovers_of_a_stream_that_this_side_ended_take_no_other_stream)
+{
+    struct Case {
+        const char *name;
+        std::function<void()> end; ///< of stream 1, by this side
+    };
+    const Case cases[] = {
+        {"a flood",
+         [&] {
+             open(1);
+             for (std::uint32_t serial = 1; serial <= InboundStream::kMaxMessages + 1; ++serial)
+                 bench.from_guest(geometry(1, serial));
+         }},
+        {"closed",
+         [&] {
+             open(1);
+             bench.session.close_stream(1, Reason::kDecoderFailed);
+         }},
+        {"refused",
+         [&] {
+             bench.on_open = [](auto &) { return Reason::kNoResources; };
+             bench.from_guest(h264(1));
+             bench.on_open = nullptr;
+         }},
+    };
+    for (const Case &c : cases) {
+        SCOPED_TRACE(c.name);
+        bench.session.port_closed();
+        bench.now += kSecond;
+        bench.establish();
+        open(2);
+        c.end();
+        bench.now += kSecond;
+        const auto restarts = bench.session.counters().restarts;
+        for (std::uint32_t i = 0; i < InboundStream::kMaxMessages; ++i)
+            bench.from_guest(geometry(1, i));
+        EXPECT_EQ(bench.session.counters().restarts, restarts);
+        bench.take_events();
+        bench.unit(2, 0);
+        EXPECT_EQ(bench.take_events().size(), 1u) << "the other stream has to go on";
+        for (std::uint32_t i = 0; i < 2000; ++i)
+            bench.from_guest(geometry(1, i));
+        EXPECT_EQ(bench.session.counters().restarts, restarts) << "what is more counts as the conversation's";
+        bench.from_guest(geometry(1, 0));
+        EXPECT_EQ(bench.session.counters().restarts, restarts + 1);
+    }
+}
+
+TEST_F(SessionTest, messages_of_a_stream_that_is_over_for_the_guest_are_no_leftovers)
+{
+    struct Case {
+        const char *name;
+        std::function<void()> end; ///< of stream 1
+    };
+    const Case cases[] = {
+        {"closed by the guest", [&] { bench.from_guest(wire::StreamClose{1, Reason::kNone}); }},
+        {"closed by both",
+         [&] {
+             bench.session.close_stream(1, Reason::kNone);
+             bench.from_guest(wire::StreamClose{1, Reason::kNone});
+         }},
+        {"closed two seconds ago",
+         [&] {
+             bench.session.close_stream(1, Reason::kNone);
+             bench.now += 2 * kSecond;
+         }},
+        {"closed by the guest and opened again",
+         [&] {
+             bench.from_guest(wire::StreamClose{1, Reason::kNone});
+             bench.from_guest(h264(1));
+         }},
+        {"of many",
+         [&] {
+             for (std::uint32_t id = 100; id < 200; ++id) {
+                 bench.from_guest(h264(id));
+                 bench.session.close_stream(id, Reason::kNone);
+             }
+             bench.session.close_stream(1, Reason::kNone);
+         }},
+    };
+    for (const Case &c : cases) {
+        SCOPED_TRACE(c.name);
+        bench.session.port_closed();
+        bench.now += kSecond;
+        bench.establish();
+        open(1);
+        c.end();
+        const auto restarts = bench.session.counters().restarts;
+        for (std::uint32_t i = 0; i < 2001; ++i)
+            bench.from_guest(geometry(1, i));
+        EXPECT_EQ(bench.session.counters().restarts, restarts + 1);
+    }
+}
+
+TEST_F(SessionTest, stream_that_is_opened_again_and_again_costs_the_conversation)
+{
+    open(1);
+    bench.session.close_stream(1, Reason::kNone);
+    bench.now += kSecond;
+    for (std::uint32_t i = 0; i < 2001; ++i)
+        bench.from_guest(h264(1));
+    EXPECT_EQ(rejections().size(), 2000u);
+    EXPECT_EQ(bench.session.counters().restarts, 1u);
+}
+
 // ---- what is sent, and when
 
 TEST_F(SessionTest, one_feed_makes_one_transmission_at_most)
