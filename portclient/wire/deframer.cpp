@@ -1,37 +1,39 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "deframer.h"
 
+#include "bytes.h"
+
 #include <algorithm>
 #include <cstring>
-#include <limits>
 
 namespace spice_overlay::wire {
 
 namespace {
 
-constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
 constexpr std::size_t kRecognised = kHeaderSize + kHelloMagic.size(); // bytes that make a HELLO worth a look
+constexpr std::size_t kPeerNonceAt = 24;                              // in a HELLO
+constexpr std::size_t kMinHelloSize = 41;                             // without a name and without codecs
 
 std::size_t message_size(const std::uint8_t *header)
 {
     return header[0] | std::size_t{header[1]} << 8;
 }
 
-// The first place at or behind `from` where a HELLO seems to begin, its header and magic being all there.
-std::size_t find_hello(std::span<const std::uint8_t> bytes, std::size_t from)
+// The first place at or behind `from` where a HELLO seems to begin, its header and magic being all there; or none.
+std::size_t find_hello(std::span<const std::uint8_t> bytes, std::size_t from, std::size_t none)
 {
     for (std::size_t at = from; at + kRecognised <= bytes.size(); ++at) {
         auto *magic = static_cast<const std::uint8_t *>(
             std::memchr(&bytes[at + kHeaderSize], kHelloMagic[0], bytes.size() - at - kRecognised + 1));
         if (!magic)
-            return kNone;
+            return none;
         at = static_cast<std::size_t>(magic - bytes.data()) - kHeaderSize;
         std::size_t size = message_size(&bytes[at]);
-        if (bytes[at + 2] == static_cast<std::uint8_t>(Type::kHello) && size > kRecognised && size <= kMaxHelloSize &&
+        if (bytes[at + 2] == static_cast<std::uint8_t>(Type::kHello) && size >= kMinHelloSize && size <= kMaxHelloSize &&
             std::equal(kHelloMagic.begin(), kHelloMagic.end(), magic))
             return at;
     }
-    return kNone;
+    return none;
 }
 
 } // namespace
@@ -42,6 +44,7 @@ void Deframer::reset(std::uint64_t our_nonce)
     our_nonce_ = our_nonce;
     skipped_ = 0;
     error_.clear();
+    begin_search();
     if (!feeding_) {
         buffer_.clear();
         head_ = 0;
@@ -128,37 +131,68 @@ std::span<const std::uint8_t> Deframer::whole_message()
     return message;
 }
 
+void Deframer::begin_search()
+{
+    searched_ = 0;
+    waiting_ = whole_at_ = kNone;
+}
+
+// Of what begins like a HELLO: whether it is one that matters here. Most are told by the nonce alone.
+HelloHead Deframer::look(std::span<const std::uint8_t> bytes) const
+{
+    std::uint64_t peer_nonce = 0;
+    if (bytes.size() < kPeerNonceAt + sizeof peer_nonce)
+        return HelloHead::kTooShort;
+    Reader(bytes.subspan(kPeerNonceAt))(peer_nonce);
+    return peer_nonce == our_nonce_ || peer_nonce == 0 ? look_at_hello(bytes) : HelloHead::kWrong;
+}
+
 // Looks for a HELLO that may be ours. Something that only looks like the beginning of one is kept until it can be told,
-// but does not hide a real one behind it.
+// but does not hide a real one behind it. What was looked at once is not again, until one is whole that was not.
 const Message *Deframer::hunt()
 {
     while (head_ < buffer_.size() || !input_.empty()) {
         bool kept = head_ < buffer_.size();
-        if (kept)
+        if (kept) {
+            buffer_.reserve(2 * kMaxHelloSize); // once, and not for each byte that comes
             top_up(buffer_.size() - head_ + std::min(input_.size(), kMaxHelloSize));
+        }
         auto view = kept ? std::span<const std::uint8_t>(buffer_).subspan(head_) : input_;
+        if (view.size() >= whole_at_)
+            begin_search();
 
-        std::size_t keep = view.size() - std::min(view.size(), kRecognised - 1);
-        for (std::size_t at = 0; (at = find_hello(view, at)) != kNone; ++at) {
-            std::size_t size = message_size(&view[at]);
-            if (size > view.size() - at) {
-                keep = std::min(keep, at);
+        std::size_t undecided = view.size() - std::min(view.size(), kRecognised - 1);
+        for (std::size_t at = searched_; (at = find_hello(view, at, kNone)) != kNone; ++at) {
+            auto rest = view.subspan(at);
+            HelloHead head = look(rest);
+            if (head == HelloHead::kTooShort)
+                undecided = std::min(undecided, at);
+            if (head != HelloHead::kRight)
+                continue;
+            std::size_t size = message_size(rest.data());
+            if (size > rest.size()) {
+                waiting_ = std::min(waiting_, at);
+                whole_at_ = std::min(whole_at_, at + size);
                 continue;
             }
             std::string why;
-            if (!decode(view.subspan(at, size), message_, why))
+            if (!decode(rest.first(size), message_, why))
                 continue;
-            const Hello &hello = std::get<Hello>(message_);
-            if (hello.peer_nonce != our_nonce_ && hello.peer_nonce != 0)
-                continue;
-            if (hello.peer_nonce != 0)
+            if (std::get<Hello>(message_).peer_nonce != 0)
                 state_ = State::kInSync;
             skipped_ += at;
             if (kept)
                 head_ += at + size;
             else
                 input_ = input_.subspan(at + size);
+            begin_search();
             return &message_;
+        }
+        std::size_t keep = std::min(waiting_, undecided);
+        searched_ = undecided - keep;
+        if (waiting_ != kNone) {
+            waiting_ -= keep;
+            whole_at_ -= keep;
         }
         skipped_ += keep;
         if (kept) {

@@ -4,6 +4,7 @@
 #include "messages.h"
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,6 +15,11 @@ namespace spice_overlay::wire {
 /// ("GEOMETRY: 300 rectangles"). Data that an AccessUnit or chunk refers to is borrowed from `message`. Does not
 /// allocate for ACCESS_UNIT and ACCESS_UNIT_CHUNK.
 [[nodiscard]] bool decode(std::span<const std::uint8_t> message, Message &out, std::string &why);
+
+/// What the first bytes of a HELLO, with more behind them or less, tell of the whole: decode() refuses it, or takes it
+/// when all of it is there; or they are too few to tell, and never are 105.
+enum class HelloHead { kTooShort, kWrong, kRight };
+[[nodiscard]] HelloHead look_at_hello(std::span<const std::uint8_t> bytes);
 
 /// Turns the port's arbitrary byte stream into messages. Starts out hunting: bytes are skipped until a HELLO is seen
 /// that answers `our_nonce` (whatever else stands in the stream is the tail of an older conversation), or one with
@@ -48,8 +54,12 @@ private:
     void push(std::span<const std::uint8_t> bytes);
     const Message *next();
     const Message *hunt();
+    [[nodiscard]] HelloHead look(std::span<const std::uint8_t> bytes) const;
+    void begin_search();
     std::span<const std::uint8_t> whole_message();
     bool top_up(std::size_t size);
+
+    static constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
 
     State state_ = State::kHunting;
     bool feeding_ = false;
@@ -61,6 +71,12 @@ private:
     std::span<const std::uint8_t> input_; ///< what feed() was given and next() has not used
     Message message_;
     std::string error_;
+
+    // While hunting, offsets behind head_: how far it was searched, where the first HELLO begins that is right as far as
+    // it has come, and where the first such one ends.
+    std::size_t searched_ = 0;
+    std::size_t waiting_ = kNone;
+    std::size_t whole_at_ = kNone;
 };
 
 } // namespace spice_overlay::wire

@@ -59,13 +59,15 @@ void codec_list(Io &io, auto &codecs, unsigned count)
     }
 }
 
+constexpr std::size_t kCodecSize = 20; // bytes of an entry
+
+/// What a HELLO has before its codecs.
 template <typename Io>
-const char *fields(Io &io, Is<Hello> auto &m, std::uint8_t &)
+const char *hello_head(Io &io, Is<Hello> auto &m, std::uint8_t &codecs)
 {
     std::array<std::uint8_t, kHelloMagic.size()> magic = kHelloMagic;
     for (std::uint8_t &byte : magic)
         io(byte);
-    auto codecs = static_cast<std::uint8_t>(m.codecs.size());
     auto name_length = static_cast<std::uint8_t>(m.name.size());
     io(m.min_version, m.max_version, m.nonce, m.peer_nonce, m.capabilities, m.max_streams, m.role, codecs, name_length);
     if constexpr (Io::kReading) {
@@ -82,6 +84,15 @@ const char *fields(Io &io, Is<Hello> auto &m, std::uint8_t &)
     } else {
         io.bytes({reinterpret_cast<const std::uint8_t *>(m.name.data()), m.name.size()});
     }
+    return nullptr;
+}
+
+template <typename Io>
+const char *fields(Io &io, Is<Hello> auto &m, std::uint8_t &)
+{
+    auto codecs = static_cast<std::uint8_t>(m.codecs.size());
+    if (const char *why = hello_head(io, m, codecs))
+        return why;
     codec_list(io, m.codecs, codecs);
     return nullptr;
 }
@@ -447,6 +458,24 @@ bool decode(std::span<const std::uint8_t> message, Message &out, std::string &wh
     if (problem)
         why.assign(entry->name).append(": ").append(problem);
     return !problem;
+}
+
+HelloHead look_at_hello(std::span<const std::uint8_t> bytes)
+{
+    Reader header(bytes);
+    std::uint16_t size = 0;
+    std::uint8_t type = 0;
+    std::uint8_t flags = 0;
+    std::uint8_t codecs = 0;
+    header(size, type, flags);
+    Hello hello;
+    Reader in(bytes.first(std::min<std::size_t>(size, bytes.size())));
+    in.bytes(kHeaderSize);
+    const char *problem = hello_head(in, hello, codecs);
+    if (in.failed())
+        return size > bytes.size() ? HelloHead::kTooShort : HelloHead::kWrong;
+    const std::size_t behind = size - std::min<std::size_t>(size, bytes.size()) + in.left();
+    return problem || check(hello) || behind < codecs * kCodecSize ? HelloHead::kWrong : HelloHead::kRight;
 }
 
 void encode(const Message &message, std::vector<std::uint8_t> &out)

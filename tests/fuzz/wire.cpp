@@ -93,7 +93,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
     wire::Message message;
     std::string why;
     const fuzz::Bytes raw = in.bytes(wire::kMaxMessageSize);
-    if (wire::decode(raw, message, why)) {
+    const bool decoded = wire::decode(raw, message, why);
+    if (raw.size() >= wire::kHeaderSize && raw[2] == 1 && (raw[0] | raw[1] << 8) == static_cast<int>(raw.size()))
+        fuzz::require((wire::look_at_hello(raw) == wire::HelloHead::kRight) == decoded, "what a HELLO begins with tells what becomes of it");
+    if (decoded) {
         fuzz::Bytes again;
         if (!std::holds_alternative<wire::Unknown>(message))
             wire::encode(message, again); // asserts that what was decoded keeps to the limits

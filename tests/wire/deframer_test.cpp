@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include "allocations.h"
 #include "samples.h"
 
 #include <gtest/gtest.h>
@@ -242,6 +243,108 @@ TEST(Deframer, megabytes_of_noise_are_skipped_whole_or_in_pieces)
             feeder.feed(std::span(bytes).subspan(at, std::min(piece, bytes.size() - at)));
         EXPECT_EQ(feeder.messages, std::vector<Bytes>{answer()}) << piece;
     }
+}
+
+/// Every 40 bytes something begins like a HELLO of 1,536 bytes: it lies within the one before, and is to somebody else.
+Bytes false_hellos(std::size_t size)
+{
+    const Bytes one = {0, 6, 1, 0, 'S', 'p', 'i', 'c', 'e', 'O', 'v', 'l', 1, 0, 1, 0,  // header, magic, versions
+                       9, 9, 9, 9, 9, 1, 0, 9, 9, 9, 9, 9, 9, 9, 9, 9,                  // nonces, with a codec's number
+                       0, 0, 0, 0, 0, 0, 1, 64};                                        // 64 codecs, half of them known
+    Bytes bytes;
+    while (bytes.size() + one.size() <= size)
+        append(bytes, one);
+    bytes.resize(size);
+    return bytes;
+}
+
+/// A question, well-formed, as far as its codecs, of 4,096 bytes by its header.
+Bytes endless_question()
+{
+    Bytes bytes = encoded(guest_hello(9, 0));
+    bytes[0] = 0x00;
+    bytes[1] = 0x10;
+    return bytes;
+}
+
+TEST(Deframer, false_hellos_are_skipped_by_what_they_begin_with)
+{
+    const Bytes bytes = false_hellos(1 << 20);
+    Bytes within = endless_question();
+    append(within, false_hellos(3900));
+    const auto feed = [](const Bytes &to, std::size_t piece) {
+        Feeder feeder;
+        const long before = allocations();
+        for (std::size_t at = 0; at < to.size(); at += piece)
+            feeder.feed(std::span(to).subspan(at, std::min(piece, to.size() - at)));
+        const long made = allocations() - before;
+        EXPECT_TRUE(feeder.messages.empty());
+        feeder.feed(answer());
+        EXPECT_EQ(feeder.messages, std::vector<Bytes>{answer()});
+        return made;
+    };
+    // Whatever is decoded takes memory for its codecs.
+    for (std::size_t piece : {bytes.size(), std::size_t{4096}, std::size_t{1}}) {
+        EXPECT_LT(feed(bytes, piece), 10) << piece;
+        EXPECT_LT(feed(within, piece), 10) << piece;
+    }
+}
+
+TEST(Deframer, question_that_has_no_end_does_not_hide_the_answer_behind_it)
+{
+    for (std::size_t others : {std::size_t{0}, std::size_t{50}, std::size_t{3000}}) {
+        Bytes bytes = endless_question();
+        append(bytes, false_hellos(others));
+        append(bytes, answer());
+        append(bytes, encoded(Ping{1, 2}));
+        for (std::size_t split = 0; split <= bytes.size(); ++split) {
+            Feeder feeder;
+            feeder.feed(std::span(bytes).first(split));
+            feeder.feed(std::span(bytes).subspan(split));
+            ASSERT_EQ(feeder.messages, (std::vector<Bytes>{answer(), encoded(Ping{1, 2})})) << others << ", " << split;
+        }
+        Feeder bytewise;
+        for (std::uint8_t byte : bytes)
+            bytewise.feed({&byte, 1});
+        EXPECT_EQ(bytewise.messages, (std::vector<Bytes>{answer(), encoded(Ping{1, 2})})) << others;
+    }
+}
+
+TEST(Deframer, question_is_taken_when_its_end_comes_and_not_before)
+{
+    Bytes bytes = endless_question();
+    append(bytes, false_hellos(wire::kMaxHelloSize - bytes.size()));
+    Feeder feeder;
+    for (std::uint8_t byte : bytes) {
+        EXPECT_TRUE(feeder.messages.empty());
+        feeder.feed({&byte, 1});
+    }
+    EXPECT_EQ(feeder.messages, std::vector<Bytes>{encoded(guest_hello(9, 0))});
+    EXPECT_EQ(feeder.deframer.skipped_bytes(), 0u);
+}
+
+TEST(Deframer, head_of_a_hello_tells_what_becomes_of_the_whole)
+{
+    const Bytes good = encoded(client_hello(kTheirs, kOurs));
+    std::mt19937 random(3);
+    int right = 0;
+    for (int round = 0; round < 20'000; ++round) {
+        Bytes bytes = good;
+        for (unsigned change = 0; change < random() % 3; ++change)
+            bytes[4 + random() % (bytes.size() - 4)] = static_cast<std::uint8_t>(random() % 70);
+        Message message;
+        std::string why;
+        const HelloHead whole = decode(bytes, message, why) ? HelloHead::kRight : HelloHead::kWrong;
+        ASSERT_EQ(look_at_hello(bytes), whole) << why;
+        right += whole == HelloHead::kRight;
+        bool told = false;
+        for (std::size_t size = 12; size < bytes.size(); ++size) {
+            HelloHead head = look_at_hello(std::span(bytes).first(size));
+            ASSERT_EQ(head, told || head != HelloHead::kTooShort ? whole : HelloHead::kTooShort) << why << ", " << size;
+            told = told || head != HelloHead::kTooShort;
+        }
+    }
+    EXPECT_GT(right, 1000);
 }
 
 TEST(Deframer, reset_from_within_the_sink_hunts_through_the_rest)
