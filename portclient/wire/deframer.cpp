@@ -72,9 +72,7 @@ const Message *Deframer::next()
             state_ = State::kBroken;
             break;
         }
-        if (!std::holds_alternative<Unknown>(message_))
-            return &message_;
-        ++unknown_;
+        return &message_;
     }
     if (state_ == State::kBroken) {
         buffer_.clear();

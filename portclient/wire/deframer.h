@@ -23,7 +23,7 @@ enum class HelloHead { kTooShort, kWrong, kRight };
 
 /// Turns the port's arbitrary byte stream into messages. Starts out hunting: bytes are skipped until a HELLO is seen
 /// that answers `our_nonce` (whatever else stands in the stream is the tail of an older conversation), or one with
-/// peer_nonce 0, which is reported too and leaves the deframer hunting. Messages of unknown type are skipped.
+/// peer_nonce 0, which is reported too and leaves the deframer hunting. A message of unknown type is an Unknown.
 /// Not thread-safe; keeps at most one message between calls, and copies only one that the fed bytes split.
 class Deframer {
 public:
@@ -48,7 +48,6 @@ public:
     /// In sync, and the beginning of a message has come but not its end.
     [[nodiscard]] bool mid_message() const { return state_ == State::kInSync && head_ < buffer_.size(); }
     [[nodiscard]] std::uint64_t skipped_bytes() const { return skipped_; } ///< since reset(), while hunting
-    [[nodiscard]] std::uint64_t unknown_messages() const { return unknown_; }
 
 private:
     void push(std::span<const std::uint8_t> bytes);
@@ -65,7 +64,6 @@ private:
     bool feeding_ = false;
     std::uint64_t our_nonce_ = 0;
     std::uint64_t skipped_ = 0;
-    std::uint64_t unknown_ = 0;
     std::vector<std::uint8_t> buffer_;    ///< bytes kept from an earlier feed(), those before head_ already used
     std::size_t head_ = 0;
     std::span<const std::uint8_t> input_; ///< what feed() was given and next() has not used

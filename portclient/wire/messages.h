@@ -293,7 +293,7 @@ enum class Type : std::uint16_t {
     kStreamState = 0x26,
 };
 
-/// A well-formed message of a type that this version does not know; skipped.
+/// A well-formed message of a type that this version does not know: to be counted, and ignored.
 struct Unknown {
     std::uint16_t type = 0;
 };

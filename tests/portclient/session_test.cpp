@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "session_fixture.h"
 
+#include <algorithm>
+
 namespace spice_overlay::test {
 namespace {
 
@@ -228,6 +230,55 @@ TEST_F(SessionTest, flood_of_other_messages_costs_the_conversation_and_is_not_an
     bench.now += kSecond;
     bench.from_guest(guest_hello(hellos[0].nonce));
     EXPECT_TRUE(bench.session.established());
+}
+
+Bytes unknown_message(std::uint8_t size)
+{
+    Bytes bytes(size);
+    bytes[0] = size;
+    bytes[2] = 0x7f;
+    return bytes;
+}
+
+TEST_F(SessionTest, flood_of_unknown_messages_costs_the_conversation)
+{
+    open(1);
+    bench.take_events();
+    bench.now += kSecond;
+    Bytes bytes;
+    for (int i = 0; i < 2000; ++i) {
+        const Bytes one = unknown_message(4 + i % 60);
+        bytes.insert(bytes.end(), one.begin(), one.end());
+    }
+    bench.session.feed(bytes, bench.now);
+    EXPECT_TRUE(bench.take_events().empty()) << "so many a later version may send";
+    bench.from_guest(wire::Ping{1, 1});
+    EXPECT_EQ(bench.take_events(), Events{closed(1, Reason::kProtocolError)});
+    EXPECT_EQ(bench.session.counters().restarts, 1u);
+    bench.now += kSecond;
+    const auto hellos = bench.sent<wire::Hello>();
+    ASSERT_EQ(hellos.size(), 1u);
+    bench.from_guest(guest_hello(hellos[0].nonce));
+    bench.session.feed(bytes, bench.now + kSecond);
+    bench.session.feed(unknown_message(4), bench.now + kSecond);
+    EXPECT_EQ(bench.session.counters().restarts, 2u);
+}
+
+TEST_F(SessionTest, unknown_messages_of_which_the_next_has_always_begun_are_no_message_that_drips)
+{
+    open(1);
+    Bytes bytes = unknown_message(8);
+    bench.session.feed(std::span(bytes).first(5), bench.now);
+    std::rotate(bytes.begin(), bytes.begin() + 5, bytes.end());
+    for (int i = 0; i < 200; ++i) {
+        bench.now += 100 * kMs;
+        bench.session.feed(bytes, bench.now);
+        (void)bench.session.tick(bench.now);
+    }
+    EXPECT_EQ(bench.session.counters().restarts, 0u);
+    bench.now += 10 * kSecond;
+    (void)bench.session.tick(bench.now);
+    EXPECT_EQ(bench.session.counters().restarts, 1u) << "the last one does not come";
 }
 
 TEST_F(SessionTest, leftovers_of_a_stream_that_this_side_ended_take_no_other_stream)
