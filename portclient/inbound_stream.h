@@ -39,7 +39,7 @@ public:
         kStale,     ///< dropped: of an old epoch
         kNotKey,    ///< dropped: waiting for a key unit
         kViolation, ///< the guest broke the protocol: close the stream
-        kNoMemory,  ///< taken, but all together are beyond the budget: close the stream that has taken most
+        kNoMemory,  ///< taken, but all are beyond the budget now: close the stream that has taken most
     };
     struct Received {
         Verdict verdict;

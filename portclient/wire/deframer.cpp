@@ -29,8 +29,8 @@ std::size_t find_hello(std::span<const std::uint8_t> bytes, std::size_t from, st
             return none;
         at = static_cast<std::size_t>(magic - bytes.data()) - kHeaderSize;
         std::size_t size = message_size(&bytes[at]);
-        if (bytes[at + 2] == static_cast<std::uint8_t>(Type::kHello) && size >= kMinHelloSize && size <= kMaxHelloSize &&
-            std::equal(kHelloMagic.begin(), kHelloMagic.end(), magic))
+        if (bytes[at + 2] == static_cast<std::uint8_t>(Type::kHello) && size >= kMinHelloSize && size <= kMaxHelloSize
+            && std::equal(kHelloMagic.begin(), kHelloMagic.end(), magic))
             return at;
     }
     return none;

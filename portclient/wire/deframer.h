@@ -70,8 +70,8 @@ private:
     Message message_;
     std::string error_;
 
-    // While hunting, offsets behind head_: how far it was searched, where the first HELLO begins that is right as far as
-    // it has come, and where the first such one ends.
+    // While hunting, offsets behind head_: how far it was searched, where the first HELLO begins that is right as far
+    // as it has come, and where the first such one ends.
     std::size_t searched_ = 0;
     std::size_t waiting_ = kNone;
     std::size_t whole_at_ = kNone;

@@ -95,7 +95,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
     const fuzz::Bytes raw = in.bytes(wire::kMaxMessageSize);
     const bool decoded = wire::decode(raw, message, why);
     if (raw.size() >= wire::kHeaderSize && raw[2] == 1 && (raw[0] | raw[1] << 8) == static_cast<int>(raw.size()))
-        fuzz::require((wire::look_at_hello(raw) == wire::HelloHead::kRight) == decoded, "what a HELLO begins with tells what becomes of it");
+        fuzz::require((wire::look_at_hello(raw) == wire::HelloHead::kRight) == decoded,
+                      "what a HELLO begins with tells what becomes of it");
     if (decoded) {
         fuzz::Bytes again;
         if (!std::holds_alternative<wire::Unknown>(message))

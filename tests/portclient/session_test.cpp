@@ -336,7 +336,10 @@ TEST_F(SessionTest, messages_of_a_stream_that_is_over_for_the_guest_are_no_lefto
         std::function<void()> end; ///< of stream 1
     };
     const Case cases[] = {
-        {"closed by the guest", [&] { bench.from_guest(wire::StreamClose{1, Reason::kNone}); }},
+        {"closed by the guest",
+         [&] {
+             bench.from_guest(wire::StreamClose{1, Reason::kNone});
+         }},
         {"closed by both",
          [&] {
              bench.session.close_stream(1, Reason::kNone);

@@ -254,9 +254,9 @@ TEST(Deframer, megabytes_of_noise_are_skipped_whole_or_in_pieces)
 /// Every 40 bytes something begins like a HELLO of 1,536 bytes: it lies within the one before, and is to somebody else.
 Bytes false_hellos(std::size_t size)
 {
-    const Bytes one = {0, 6, 1, 0, 'S', 'p', 'i', 'c', 'e', 'O', 'v', 'l', 1, 0, 1, 0,  // header, magic, versions
-                       9, 9, 9, 9, 9, 1, 0, 9, 9, 9, 9, 9, 9, 9, 9, 9,                  // nonces, with a codec's number
-                       0, 0, 0, 0, 0, 0, 1, 64};                                        // 64 codecs, half of them known
+    const Bytes one = {0, 6, 1, 0, 'S', 'p', 'i', 'c', 'e', 'O', 'v', 'l', 1, 0, 1, 0, // header, magic, versions
+                       9, 9, 9, 9, 9,   1,   0,   9,   9,   9,   9,   9,   9, 9, 9, 9, // nonces, with a codec's number
+                       0, 0, 0, 0, 0,   0,   1,   64};                                 // 64 codecs, half of them known
     Bytes bytes;
     while (bytes.size() + one.size() <= size)
         append(bytes, one);
