@@ -18,6 +18,7 @@ constexpr std::int64_t kHelloInterval = kSecond;
 constexpr std::int64_t kMessageLimit = 10 * kSecond; ///< for a message to become whole
 constexpr std::int64_t kAbsentInterval = kSecond;    ///< between looks at a port that cannot be watched
 constexpr std::size_t kWriteBudget = 256 * 1024;     ///< bytes until others get their turn
+constexpr std::size_t kMostControl = 64 * 1024;      ///< bytes that wait; while there are more, no PING is answered
 
 wire::Hello our_hello(const std::string &name)
 {
@@ -72,11 +73,12 @@ void Conversation::receive(const wire::Message &message, std::int64_t now)
         return receive(*hello, now);
     if (!established())
         return;
-    if (const auto *ping = std::get_if<wire::Ping>(&message))
+    const auto *ping = std::get_if<wire::Ping>(&message);
+    if (!ping)
+        listener_.message(message, now);
+    else if (outgoing_.outbox.control_bytes() < kMostControl)
         outgoing_.outbox.control(wire::Pong{ping->id, ping->sent, static_cast<std::uint64_t>(now),
                                             static_cast<std::uint64_t>(monotonic_now())});
-    else
-        listener_.message(message, now);
 }
 
 void Conversation::receive(const wire::Hello &hello, std::int64_t now)

@@ -4,16 +4,37 @@
 #include <algorithm>
 
 namespace spice_overlay::guest {
+namespace {
+
+std::uint32_t stream_of(const wire::Message &message)
+{
+    return std::visit(
+        [](const auto &m) -> std::uint32_t {
+            if constexpr (requires { m.stream; })
+                return m.stream;
+            else
+                return 0;
+        },
+        message);
+}
+
+bool newest_holds(const wire::Message &message)
+{
+    return std::holds_alternative<wire::Hello>(message) || std::holds_alternative<wire::Geometry>(message);
+}
+
+} // namespace
 
 void Outbox::control(const wire::Message &message)
 {
-    const auto *geometry = std::get_if<wire::Geometry>(&message);
-    Entry entry{geometry ? geometry->stream : 0, {}};
+    Entry entry{message.index(), stream_of(message), {}};
     wire::encode(message, entry.bytes);
-    if (geometry) {
+    control_bytes_ += entry.bytes.size();
+    if (newest_holds(message)) {
         auto older = std::find_if(control_.begin(), control_.end(),
-                                  [&](const Entry &e) { return e.geometry_of == geometry->stream; });
+                                  [&](const Entry &e) { return e.kind == entry.kind && e.stream == entry.stream; });
         if (older != control_.end()) {
+            control_bytes_ -= older->bytes.size();
             *older = std::move(entry);
             return;
         }
@@ -26,13 +47,20 @@ bool Outbox::take_control()
     if (control_.empty())
         return false;
     current_ = std::move(control_.front().bytes);
+    control_bytes_ -= current_.size();
     control_.pop_front();
     return true;
 }
 
-void Outbox::clear()
+void Outbox::forget()
 {
     control_.clear();
+    control_bytes_ = 0;
+}
+
+void Outbox::clear()
+{
+    forget();
     current_.clear();
     written_ = 0;
 }

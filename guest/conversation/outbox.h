@@ -14,7 +14,8 @@ namespace spice_overlay::guest {
 /// data. A message that has begun is finished before another one begins. No input or output of its own.
 class Outbox {
 public:
-    /// Queues a control message. A newer geometry takes the place of the same stream's older one that has not begun.
+    /// Queues a control message. A newer HELLO, or geometry of the same stream, takes the place of the older one that has
+    /// not begun.
     void control(const wire::Message &message);
 
     /// What is to be written next, borrowed until the next call; empty when there is nothing. `more(out)` fills `out`
@@ -34,21 +35,24 @@ public:
     void wrote(std::size_t bytes) { written_ += bytes; }
 
     /// Forgets what has not begun: the conversation begins anew on the same port.
-    void forget() { control_.clear(); }
+    void forget();
 
     /// Forgets everything: the port is gone, with half a message perhaps.
     void clear();
 
     [[nodiscard]] bool has_control() const { return !control_.empty(); }
+    [[nodiscard]] std::size_t control_bytes() const { return control_bytes_; } ///< that have not begun
 
 private:
     bool take_control();
 
     struct Entry {
-        std::uint32_t geometry_of; ///< stream, or 0
+        std::size_t kind;     ///< index in wire::Message
+        std::uint32_t stream; ///< 0: of none
         std::vector<std::uint8_t> bytes;
     };
     std::deque<Entry> control_;
+    std::size_t control_bytes_ = 0;
     std::vector<std::uint8_t> current_;
     std::size_t written_ = 0;
 };
