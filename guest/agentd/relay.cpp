@@ -135,8 +135,8 @@ void Relay::remove(RelayedPlayer &player, std::int64_t now)
 RelayedStream *Relay::open(RelayedPlayer &player, const wire::StreamOpen &open)
 {
     return streams_
-        .emplace_back(std::make_unique<RelayedStream>(player.session(), open, limits_.stream_memory, player.memory(),
-                                                      memory_, outgoing_))
+        .emplace_back(std::make_unique<RelayedStream>(player.session(), open, limits_.stream_memory,
+                                                      limits_.stream_spare, player.memory(), memory_, outgoing_))
         .get();
 }
 

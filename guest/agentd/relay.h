@@ -22,8 +22,9 @@ class RelayedPlayer;
 struct RelayLimits {
     std::uint16_t streams_per_player = 8;
     std::size_t stream_memory = 16u << 20;      ///< bytes kept of one stream
-    std::size_t player_memory = 32u << 20;      ///< bytes kept of one player's streams
-    std::size_t memory = 96u << 20;             ///< bytes kept of all
+    std::size_t player_memory = 32u << 20;      ///< bytes kept of one player's streams, or waiting for the client
+    std::size_t memory = 96u << 20;             ///< bytes kept of all, or waiting for the client
+    std::size_t stream_spare = 2u << 20;        ///< bytes of each stream that wait for the client and are not counted
     std::size_t assembly = 17u << 20;           ///< bytes of a player's units that come in parts
     std::size_t unread = 256u << 10;            ///< bytes that a player has not read; then it is given up
     std::uint64_t bytes_per_second = 32u << 20; ///< that a player may send; it is read no faster

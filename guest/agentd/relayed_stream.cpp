@@ -23,13 +23,15 @@ constexpr std::int64_t kNever = INT64_MAX / 4;
 
 } // namespace
 
-RelayedStream::RelayedStream(Session &player, const wire::StreamOpen &open, std::size_t cache_limit,
+RelayedStream::RelayedStream(Session &player, const wire::StreamOpen &open, std::size_t cache_limit, std::size_t spare,
                              std::shared_ptr<MemoryBudget> player_memory, MemoryBudget &all_memory, Outgoing &outgoing)
     : player_(&player),
       open_(open),
       outgoing_(outgoing),
       player_memory_(std::move(player_memory)),
-      cache_(cache_limit, *player_memory_, all_memory)
+      cache_(cache_limit, *player_memory_, all_memory),
+      spare_(spare),
+      waiting_(*player_memory_, all_memory)
 {
 }
 
@@ -66,16 +68,16 @@ void RelayedStream::access_unit(const wire::AccessUnit &unit, std::int64_t now)
     player_->units_done(open_.stream, 1, now);
     bool key = unit.flags & wire::kKey;
     if (begun_ && key) // the cache forgets what comes before it
-        while (next_ >= cache_.begin() && next_ < cache_.end() && sender_->has_room())
+        while (next_ >= cache_.begin() && next_ < cache_.end() && has_room(cache_.at(next_).data.size()))
             push(next_++, now);
     bool live = begun_ && next_ == cache_.end();
     cache_.add(unit);
-    if (live && (cache_.empty() || sender_->has_room())) {
-        if (sender_->has_room())
-            sender_->push(copy_of(unit), unit.pts,
-                          playing() ? std::max(now, grace_until_ - StreamSender::kPatience) : kNever);
-        else
-            sender_->restart_at_key();
+    if (live && has_room(unit.data.size())) {
+        sender_->push(copy_of(unit), unit.pts,
+                      playing() ? std::max(now, grace_until_ - StreamSender::kPatience) : kNever);
+        next_ = cache_.end();
+    } else if (live && cache_.empty()) {
+        sender_->restart_at_key();
         next_ = cache_.end();
     }
     if (begun_)
@@ -199,9 +201,10 @@ void RelayedStream::end_client_stream()
 {
     totals_ = counters();
     sender_.reset();
+    (void)count_memory();
     feedback_ = {};
     client_stream_ = 0;
-    accepted_ = begun_ = false;
+    accepted_ = begun_ = no_memory_ = false;
     behind_since_ = replay_at_ = -1;
     ending_.reset();
 }
@@ -223,6 +226,23 @@ void RelayedStream::tell_geometry()
 void RelayedStream::tell_play_state()
 {
     outgoing_.outbox.control(wire::PlayState{client_stream_, epoch_, play_state_.mode, play_state_.rate});
+}
+
+/// Whether the sender takes another unit; then there is memory for it.
+bool RelayedStream::has_room(std::size_t bytes)
+{
+    if (!sender_->has_room())
+        return false;
+    bool enough = count_memory(bytes);
+    no_memory_ = !enough && sender_->idle();
+    return enough;
+}
+
+/// Takes memory for what waits, and `more` bytes; gives back what is over. False: there is not so much.
+bool RelayedStream::count_memory(std::size_t more)
+{
+    std::size_t bytes = more + (sender_ ? sender_->bytes_held() : 0);
+    return waiting_.resize(bytes - std::min(bytes, spare_));
 }
 
 void RelayedStream::push(std::uint64_t number, std::int64_t now)
@@ -253,6 +273,8 @@ void RelayedStream::pull(std::int64_t now)
     while (next_ < cache_.end() && !sender_->backlogged()) {
         const Unit &unit = cache_.at(next_);
         bool of_no_use = unit.droppable && !unit.key && unit.pts < now - 100 * kMillisecond && next_ + 1 < cache_.end();
+        if (!of_no_use && !has_room(unit.data.size()))
+            break;
         if (!of_no_use)
             push(next_, now);
         next_++;
@@ -296,11 +318,15 @@ void RelayedStream::judge_link(std::int64_t now)
     good_seconds_ = bad ? 0 : good_seconds_ + 1;
     if (good_seconds_ >= kGoodSeconds)
         back_off_ = 0;
-    if (bad_seconds_ >= kBadSeconds) {
-        close_client_stream(Reason::kLinkTooSlow);
-        refused_ = Reason::kLinkTooSlow;
-        back_off(now);
-    }
+    if (bad_seconds_ >= kBadSeconds)
+        give_back(Reason::kLinkTooSlow, now);
+}
+
+void RelayedStream::give_back(Reason reason, std::int64_t now)
+{
+    close_client_stream(reason);
+    refused_ = reason;
+    back_off(now);
 }
 
 // ---- what becomes of it
@@ -330,6 +356,9 @@ std::optional<Reason> RelayedStream::state(const Client &client) const
 
 bool RelayedStream::update(Client &client, std::int64_t now)
 {
+    (void)count_memory();
+    if (no_memory_)
+        give_back(Reason::kNoResources, now);
     if (replay_at_ >= 0 && now >= replay_at_) {
         replay_at_ = -1;
         replay(now);
@@ -361,6 +390,8 @@ std::int64_t RelayedStream::deadline() const
             soonest = std::min(soonest, when);
     };
     at(replay_at_);
+    if (no_memory_)
+        at(0);
     if (!client_stream_ && held_ == Reason::kNone && outgoing_.established)
         at(retry_at_);
     if (begun_ && (playing() || ending_))

@@ -25,8 +25,9 @@ public:
         std::uint32_t streams_left = 0;                ///< that it would still take
     };
 
-    /// All references outlive the stream, `player` until orphaned().
-    RelayedStream(Session &player, const wire::StreamOpen &open, std::size_t cache_limit,
+    /// `spare`: bytes that wait for the client and are not counted. All references outlive the stream, `player` until
+    /// orphaned().
+    RelayedStream(Session &player, const wire::StreamOpen &open, std::size_t cache_limit, std::size_t spare,
                   std::shared_ptr<MemoryBudget> player_memory, MemoryBudget &all_memory, Outgoing &outgoing);
 
     // The player's messages.
@@ -77,6 +78,8 @@ public:
     };
     [[nodiscard]] Counters counters() const;
     [[nodiscard]] const UnitCache &cache() const { return cache_; }
+    /// Bytes of units, kept or on their way.
+    [[nodiscard]] std::size_t bytes_held() const { return cache_.bytes() + (sender_ ? sender_->bytes_held() : 0); }
 
 private:
     void offer(std::int64_t now);
@@ -86,9 +89,12 @@ private:
     void replay(std::int64_t now);
     void pull(std::int64_t now);
     void push(std::uint64_t number, std::int64_t now);
+    [[nodiscard]] bool has_room(std::size_t bytes);
+    [[nodiscard]] bool count_memory(std::size_t more = 0);
     void tell_play_state();
     void tell_geometry();
     void judge_link(std::int64_t now);
+    void give_back(wire::Reason reason, std::int64_t now);
     void back_off(std::int64_t now);
     [[nodiscard]] std::optional<wire::Reason> state(const Client &client) const;
 
@@ -97,6 +103,8 @@ private:
     Outgoing &outgoing_;
     std::shared_ptr<MemoryBudget> player_memory_; ///< the stream may outlive the player for a moment
     UnitCache cache_;
+    const std::size_t spare_;
+    MemoryShare waiting_; ///< what waits for the client, but for the spare bytes
     std::optional<wire::Geometry> geometry_;
     wire::PlayState play_state_;
     bool fresh_ = true; ///< no unit has come since the stream began, or was flushed: the next one is a key unit
@@ -117,6 +125,7 @@ private:
     bool begun_ = false;             ///< credit has come, units are going out
     std::uint64_t next_ = 0;         ///< unit of the cache that the sender gets next
     bool skipped_ = false;           ///< units before that one were left out
+    bool no_memory_ = false;         ///< for that one, though nothing waits before it
     std::int64_t behind_since_ = -1; ///< a burst from the key unit to the present is under way
     std::int64_t grace_until_ = 0;   ///< until then units wait for credit rather than being dropped
     std::int64_t last_replay_ = INT64_MIN / 2;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "unit_cache.h"
 
+#include <algorithm>
+
 namespace spice_overlay::guest {
 
 Unit copy_of(const wire::AccessUnit &unit)
@@ -14,6 +16,16 @@ Unit copy_of(const wire::AccessUnit &unit)
     return copy;
 }
 
+bool MemoryShare::resize(std::size_t bytes)
+{
+    if (bytes > bytes_ && bytes - bytes_ > std::min(player_.left, all_.left))
+        return false;
+    for (MemoryBudget *budget : {&player_, &all_})
+        budget->left = budget->left + bytes_ - bytes;
+    bytes_ = bytes;
+    return true;
+}
+
 void UnitCache::add(const wire::AccessUnit &unit)
 {
     bool key = unit.flags & wire::kKey;
@@ -22,23 +34,18 @@ void UnitCache::add(const wire::AccessUnit &unit)
     end_++;
     if (!key && units_.empty())
         return;
-    std::size_t size = unit.data.size() + sizeof(Unit);
-    if (units_.size() >= kMostUnits || size > own_.left || size > player_.left || size > all_.left) {
+    std::size_t bytes = memory_.bytes() + unit.data.size() + sizeof(Unit);
+    if (units_.size() >= kMostUnits || bytes > limit_ || !memory_.resize(bytes)) {
         clear();
         overflows_++;
         return;
     }
-    for (MemoryBudget *budget : {&own_, &player_, &all_})
-        budget->left -= size;
-    bytes_ += size;
     units_.push_back(copy_of(unit));
 }
 
 void UnitCache::clear()
 {
-    for (MemoryBudget *budget : {&own_, &player_, &all_})
-        budget->left += bytes_;
-    bytes_ = 0;
+    (void)memory_.resize(0);
     units_.clear();
 }
 

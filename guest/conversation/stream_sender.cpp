@@ -11,6 +11,11 @@ void StreamSender::grant(std::uint64_t bytes, std::uint32_t units)
     unit_limit_ = std::max(unit_limit_, units);
 }
 
+bool StreamSender::has_room() const
+{
+    return waiting_.empty() || (waiting_.size() < kMostWaiting && bytes_held() < kMostBytes);
+}
+
 void StreamSender::push(Unit unit, std::int64_t pts, std::int64_t came)
 {
     if (unit.data.size() > wire::kMaxAccessUnit)
@@ -86,8 +91,9 @@ bool StreamSender::next_message(std::vector<std::uint8_t> &out)
         return false;
     auto from = messages_.begin() + static_cast<std::ptrdiff_t>(at_ ? ends_[at_ - 1] : 0);
     out.assign(from, messages_.begin() + static_cast<std::ptrdiff_t>(ends_[at_]));
-    at_++;
     unit_bytes_ -= payload;
+    if (++at_ == ends_.size())
+        end_unit();
     sent_bytes_ += payload;
     counters_.bytes += payload;
     return true;
@@ -112,11 +118,15 @@ void StreamSender::begin(const Waiting &next)
     needs_key_ = gap_ = false;
     counters_.sent++;
     sent_units_++;
-    messages_.clear();
-    ends_.clear();
-    at_ = 0;
-    unit_bytes_ = next.unit.data.size();
+    unit_size_ = unit_bytes_ = next.unit.data.size();
     wire::encode_access_unit(unit, messages_, ends_, &previous_);
+}
+
+void StreamSender::end_unit()
+{
+    messages_ = {}; // it may have been large
+    ends_.clear();
+    at_ = unit_size_ = unit_bytes_ = 0;
 }
 
 std::int64_t StreamSender::deadline() const
@@ -132,6 +142,11 @@ std::size_t StreamSender::bytes_waiting() const
     return bytes;
 }
 
+std::size_t StreamSender::bytes_held() const
+{
+    return bytes_waiting() - unit_bytes_ + unit_size_;
+}
+
 void StreamSender::restart_at_key()
 {
     waiting_.clear();
@@ -142,8 +157,7 @@ void StreamSender::flush(std::uint32_t epoch)
 {
     restart_at_key();
     epoch_ = epoch;
-    ends_.clear();
-    at_ = unit_bytes_ = 0;
+    end_unit();
 }
 
 } // namespace spice_overlay::guest

@@ -19,7 +19,8 @@ namespace spice_overlay::guest {
 class StreamSender {
 public:
     static constexpr std::int64_t kPatience = 250'000'000;
-    static constexpr std::size_t kMostWaiting = 64; ///< units
+    static constexpr std::size_t kMostWaiting = 64;     ///< units
+    static constexpr std::size_t kMostBytes = 4u << 20; ///< held, beyond which one unit at most waits
 
     explicit StreamSender(std::uint32_t stream) : stream_(stream) {}
 
@@ -27,7 +28,7 @@ public:
     void grant(std::uint64_t bytes, std::uint32_t units);
 
     /// True while one more unit may be handed over. Whoever asks first holds memory in bounds.
-    [[nodiscard]] bool has_room() const { return waiting_.size() < kMostWaiting; }
+    [[nodiscard]] bool has_room() const;
 
     /// Hands over a unit that is to go now. `pts` is when to show it, `came` when its patience begins.
     void push(Unit unit, std::int64_t pts, std::int64_t came);
@@ -53,6 +54,7 @@ public:
     [[nodiscard]] bool needs_key() const { return needs_key_; } ///< only a key unit goes next
     [[nodiscard]] std::size_t units_waiting() const { return waiting_.size(); }
     [[nodiscard]] std::size_t bytes_waiting() const;
+    [[nodiscard]] std::size_t bytes_held() const; ///< as bytes_waiting(), but the whole unit under way until it is sent
     [[nodiscard]] bool granted() const { return unit_limit_ > 0; } ///< the client has let the stream begin
 
     struct Counters {
@@ -74,6 +76,7 @@ private:
     void trim();
     [[nodiscard]] bool may_begin(const Waiting &next) const;
     void begin(const Waiting &next);
+    void end_unit();
     void drop(const Waiting &waiting);
 
     std::uint32_t stream_;
@@ -89,7 +92,8 @@ private:
     std::vector<std::uint8_t> messages_; ///< of the unit under way
     std::vector<std::size_t> ends_;
     std::size_t at_ = 0;         ///< message of the unit under way that goes next
-    std::size_t unit_bytes_ = 0; ///< of the unit under way, not sent yet
+    std::size_t unit_size_ = 0;  ///< of the unit under way, in bytes; 0: there is none
+    std::size_t unit_bytes_ = 0; ///< of it, not sent yet
     wire::UnitReference previous_;
     Counters counters_;
 };

@@ -199,6 +199,69 @@ TEST_F(RelayTest, flood_of_bytes_is_read_no_faster_than_allowed)
     EXPECT_LE(relay->memory_used(), 2u << 20);
 }
 
+TEST_F(RelayTest, units_that_wait_for_a_client_that_lets_none_come_are_counted_as_kept)
+{
+    client_comes();
+    std::vector<std::unique_ptr<ModelPlayer>> players;
+    for (std::size_t i = 0; i < 4; i++) {
+        players.push_back(player());
+        players[i]->open(1);
+        players[i]->send(wire::PlayState{1, 0, wire::PlayMode::kPaused});
+        pump();
+        from_client(wire::StreamAccept{opens[i].stream});
+        credit(opens[i].stream, 1u << 30, 1);
+    }
+    for (int i = 0; i < 6; i++) {
+        for (auto &each : players)
+            each->unit(1, wire::kKey, 4u << 20);
+        pass(kSecond);
+        std::size_t held = 0;
+        for (const auto &stream : relay->streams())
+            held += stream->bytes_held();
+        EXPECT_LE(held, relay->memory_used() + 4 * relay->limits().stream_spare);
+        EXPECT_LE(held, std::size_t{64} << 20);
+    }
+    EXPECT_EQ(units.size(), 4u);
+    for (const wire::StreamOpen &open : opens)
+        credit(open.stream);
+    EXPECT_GE(units.size(), 8u);
+    players.clear();
+    pump();
+    EXPECT_EQ(relay->memory_used(), 0u);
+}
+
+TEST_F(RelayTest, what_others_keep_leaves_a_stream_enough_to_go_on_with)
+{
+    make_relay({.stream_memory = 1u << 20, .memory = 1u << 20, .stream_spare = 100'000});
+    client_comes();
+    auto greedy = player(), good = player();
+    greedy->open(1);
+    good->open(1);
+    pump();
+    greedy->group(1, 19, 50'000);
+    for (const wire::StreamOpen &open : opens)
+        from_client(wire::StreamAccept{open.stream});
+    credit(opens[1].stream);
+    ASSERT_GT(relay->memory_used(), (1u << 20) - 50'100u);
+    for (int i = 0; i < 20; i++) {
+        good->unit(1, i ? 0 : wire::kKey, 60'000);
+        pump();
+    }
+    EXPECT_EQ(units.size(), 20u);
+    good->unit(1, wire::kKey, 150'000);
+    pump();
+    EXPECT_EQ(units.size(), 20u);
+    EXPECT_EQ(closes, (std::vector<wire::StreamClose>{{opens[1].stream, Reason::kNoResources}}));
+    EXPECT_EQ(good->state(1), Reason::kNoResources) << "it shows itself what there is no memory for";
+    greedy->send(wire::PlayState{1, 1});
+    pass(11 * kSecond);
+    ASSERT_EQ(opens.size(), 3u);
+    accept(opens[2].stream);
+    good->unit(1, wire::kKey, 150'000);
+    pump();
+    EXPECT_EQ(units.size(), 21u);
+}
+
 TEST_F(RelayTest, player_that_does_not_read_is_given_up)
 {
     auto one = player();

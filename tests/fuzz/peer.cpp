@@ -95,6 +95,7 @@ private:
         limits.stream_memory = 64u << 10;
         limits.player_memory = 96u << 10;
         limits.memory = 128u << 10;
+        limits.stream_spare = 16u << 10;
         limits.assembly = 256u << 10;
         limits.opens_per_second = kind == Kind::kSlow ? 1 : 16;
         if (kind == Kind::kSlow) {
@@ -226,6 +227,11 @@ private:
             conversation_.write(now_);
         }
         require(relay_.memory_used() <= limits().memory, "no more memory than all streams may have");
+        std::size_t held = 0;
+        for (const auto &stream : relay_.streams())
+            held += stream->bytes_held();
+        require(held <= relay_.memory_used() + relay_.streams().size() * limits().stream_spare,
+                "all memory is counted");
         require(relay_.totals().sent.sent >= std::exchange(sent_, relay_.totals().sent.sent),
                 "what has been sent stays so");
         // As Agent asks before it sleeps.

@@ -16,6 +16,7 @@ const guest::RelayLimits kLimits = [] {
     limits.stream_memory = 1200;
     limits.player_memory = 1800;
     limits.memory = 2400;
+    limits.stream_spare = 300;
     limits.assembly = 1024;
     limits.unread = 256;
     limits.bytes_per_second = 1024;
@@ -174,6 +175,10 @@ private:
             if (player && !deaf_ && listen(*player))
                 player.reset();
         require(relay_.memory_used() <= kLimits.memory, "no more memory than all streams may have");
+        std::size_t held = 0;
+        for (const auto &stream : relay_.streams())
+            held += stream->bytes_held();
+        require(held <= relay_.memory_used() + relay_.streams().size() * kLimits.stream_spare, "all memory is counted");
         require(relay_.deadline() >= -1, "a deadline is a time, or none");
     }
 

@@ -76,7 +76,9 @@ void send(Input &in)
         require(counters.bytes <= granted && counters.sent <= granted_units, "no more is sent than was granted");
         require(counters.sent + counters.dropped <= pushed, "each unit is sent or left out, once");
         require(sender.units_waiting() > 0 || sender.deadline() < 0, "who waits for nothing needs no time");
-        require(!sender.idle() || sender.bytes_waiting() == 0, "who is idle has nothing left");
+        require(!sender.idle() || sender.bytes_held() == 0, "who is idle has nothing left");
+        require(sender.bytes_held() >= sender.bytes_waiting(), "what waits is held");
+        require(sender.has_room() || sender.units_waiting() > 0, "who waits for nothing takes a unit of any size");
     }
 }
 

@@ -286,6 +286,26 @@ TEST_F(StreamSenderTest, empty_and_huge_units_are_left_out)
     EXPECT_TRUE(receiver.got[1].gap());
 }
 
+TEST_F(StreamSenderTest, has_no_room_for_more_than_a_few_mib_and_holds_nothing_of_what_it_has_sent)
+{
+    receiver.grant(4 * wire::kChunkPayload, 1);
+    push(unit(Kind::kI, 0, wire::kMaxAccessUnit));
+    receiver.take_all();
+    EXPECT_EQ(sender.bytes_held(), wire::kMaxAccessUnit) << "a unit under way is held whole";
+    EXPECT_TRUE(sender.has_room()) << "for one unit of any size";
+    int pushed = 1;
+    for (; sender.has_room(); pushed++)
+        push(unit(Kind::kP, pushed, 1u << 20));
+    EXPECT_LE(sender.bytes_held(), wire::kMaxAccessUnit + (1u << 20)) << "the one under way is counted";
+    receiver.grant(1u << 30, 1000);
+    receiver.take_all();
+    EXPECT_EQ(receiver.units(), static_cast<unsigned>(pushed));
+    EXPECT_EQ(sender.bytes_held(), 0u);
+    for (; sender.has_room(); pushed++)
+        push(unit(Kind::kP, pushed, 1u << 20));
+    EXPECT_LE(sender.bytes_held(), StreamSender::kMostBytes);
+}
+
 /// Random units, credit and time against what must always hold.
 TEST(StreamSenderModel, any_sequence_decodes_and_keeps_to_the_credit)
 {
