@@ -59,6 +59,8 @@ template <typename M>
 void Relay::take(const M &m, std::int64_t now)
 {
     if constexpr (requires { m.stream; }) {
+        if constexpr (std::is_same_v<M, wire::StreamReject> || std::is_same_v<M, wire::StreamClose>)
+            outgoing_.outbox.forget(m.stream);
         RelayedStream *stream = find(m.stream);
         if (!stream)
             return; // it is over, or never was

@@ -126,6 +126,7 @@ void Stream::end()
 
 void Stream::refused(wire::Reason reason, std::int64_t now)
 {
+    outgoing_.outbox.forget(number_);
     end();
     refused_ = true;
     state_ = refusal(reason);

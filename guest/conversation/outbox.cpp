@@ -20,7 +20,8 @@ std::uint32_t stream_of(const wire::Message &message)
 
 bool newest_holds(const wire::Message &message)
 {
-    return std::holds_alternative<wire::Hello>(message) || std::holds_alternative<wire::Geometry>(message);
+    return std::holds_alternative<wire::Hello>(message) || std::holds_alternative<wire::Geometry>(message)
+           || std::holds_alternative<wire::PlayState>(message);
 }
 
 } // namespace
@@ -28,11 +29,16 @@ bool newest_holds(const wire::Message &message)
 void Outbox::control(const wire::Message &message)
 {
     Entry entry{message.index(), stream_of(message), {}};
+    if (std::holds_alternative<wire::StreamClose>(message)) {
+        bool untold = find(wire::Message(wire::StreamOpen{}).index(), entry.stream) != control_.end();
+        forget(entry.stream);
+        if (untold)
+            return;
+    }
     wire::encode(message, entry.bytes);
     control_bytes_ += entry.bytes.size();
     if (newest_holds(message)) {
-        auto older = std::find_if(control_.begin(), control_.end(),
-                                  [&](const Entry &e) { return e.kind == entry.kind && e.stream == entry.stream; });
+        auto older = find(entry.kind, entry.stream);
         if (older != control_.end()) {
             control_bytes_ -= older->bytes.size();
             *older = std::move(entry);
@@ -40,6 +46,12 @@ void Outbox::control(const wire::Message &message)
         }
     }
     control_.push_back(std::move(entry));
+}
+
+std::deque<Outbox::Entry>::iterator Outbox::find(std::size_t kind, std::uint32_t stream)
+{
+    return std::find_if(control_.begin(), control_.end(),
+                        [&](const Entry &entry) { return entry.kind == kind && entry.stream == stream; });
 }
 
 bool Outbox::take_control()
@@ -56,6 +68,15 @@ void Outbox::forget()
 {
     control_.clear();
     control_bytes_ = 0;
+}
+
+void Outbox::forget(std::uint32_t stream)
+{
+    std::erase_if(control_, [&](const Entry &entry) {
+        if (entry.stream == stream)
+            control_bytes_ -= entry.bytes.size();
+        return entry.stream == stream;
+    });
 }
 
 void Outbox::clear()

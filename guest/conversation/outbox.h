@@ -14,8 +14,9 @@ namespace spice_overlay::guest {
 /// data. A message that has begun is finished before another one begins. No input or output of its own.
 class Outbox {
 public:
-    /// Queues a control message. A newer HELLO, or geometry of the same stream, takes the place of the older one that has
-    /// not begun.
+    /// Queues a control message. A newer HELLO, or geometry or play state of the same stream, takes the place of the older
+    /// one that has not begun. STREAM_CLOSE takes the place of all that has not begun of its stream, and goes only when
+    /// STREAM_OPEN was not among that.
     void control(const wire::Message &message);
 
     /// What is to be written next, borrowed until the next call; empty when there is nothing. `more(out)` fills `out`
@@ -36,6 +37,8 @@ public:
 
     /// Forgets what has not begun: the conversation begins anew on the same port.
     void forget();
+    /// The same of one stream alone, which the other side has ended.
+    void forget(std::uint32_t stream);
 
     /// Forgets everything: the port is gone, with half a message perhaps.
     void clear();
@@ -51,6 +54,8 @@ private:
         std::uint32_t stream; ///< 0: of none
         std::vector<std::uint8_t> bytes;
     };
+    [[nodiscard]] std::deque<Entry>::iterator find(std::size_t kind, std::uint32_t stream);
+
     std::deque<Entry> control_;
     std::size_t control_bytes_ = 0;
     std::vector<std::uint8_t> current_;

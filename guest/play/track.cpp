@@ -156,6 +156,7 @@ void Track::refused(wire::Reason reason)
 {
     refused_ = true;
     totals_.rejected.push_back(reason);
+    outgoing_.outbox.forget(stream_);
     end_stream();
 }
 

@@ -199,6 +199,51 @@ TEST_F(RelayTest, flood_of_bytes_is_read_no_faster_than_allowed)
     EXPECT_LE(relay->memory_used(), 2u << 20);
 }
 
+TEST_F(RelayTest, nothing_more_is_said_of_a_stream_that_the_client_has_closed)
+{
+    client_comes();
+    auto bad = player();
+    for (std::uint32_t stream : {1u, 2u})
+        bad->open(stream);
+    pump();
+    accept(opens[0].stream);
+    bad->unit(1, wire::kKey);
+    pump();
+    // The port takes nothing for a while.
+    for (std::uint32_t i = 1; i <= 4000; i++) {
+        bad->send(wire::PlayState{1, i, i % 2 ? wire::PlayMode::kPaused : wire::PlayMode::kPlaying});
+        bad->place(1, static_cast<int>(i));
+        bad->send(wire::PlayState{2, 0, i % 2 ? wire::PlayMode::kPlaying : wire::PlayMode::kPaused});
+        relay->update(now);
+    }
+    EXPECT_LT(outgoing.outbox.control_bytes(), 200u);
+    geometries.clear();
+    from_client(wire::StreamClose{opens[0].stream, Reason::kTooLarge});
+    EXPECT_TRUE(geometries.empty());
+    ASSERT_EQ(play_states.size(), 1u) << "of the other stream";
+    EXPECT_EQ(play_states[0], (wire::PlayState{opens[1].stream, 0, wire::PlayMode::kPaused}));
+}
+
+TEST_F(RelayTest, stream_that_ends_before_the_client_has_heard_of_it_is_never_told)
+{
+    client_comes();
+    auto bad = player();
+    bad->open(1);
+    bad->place(1, 1);
+    relay->update(now); // the port takes nothing
+    bad->send(wire::StreamClose{1, Reason::kClosedByUser});
+    relay->update(now);
+    EXPECT_EQ(outgoing.outbox.control_bytes(), 0u);
+    bad->open(2);
+    pump();
+    EXPECT_EQ(order, (std::vector<std::string>{"open"}));
+    bad->place(2, 1);
+    relay->update(now);
+    bad->send(wire::StreamClose{2, Reason::kClosedByUser});
+    pump();
+    EXPECT_EQ(order, (std::vector<std::string>{"open", "close"})) << "what it was like does not matter any more";
+}
+
 TEST_F(RelayTest, units_that_wait_for_a_client_that_lets_none_come_are_counted_as_kept)
 {
     client_comes();

@@ -47,6 +47,9 @@ public:
 /// `kSlow`: players are read slowly.
 enum class Kind { kSocket, kVirtio, kSlow };
 
+/// Bytes: answers to a client, and what is to be told of the streams.
+constexpr std::size_t kMostControl = (64u << 10) + wire::kMaxHelloSize + 8 * wire::kMaxMessageSize;
+
 class Agent : private guest::Conversation::Listener {
 public:
     Agent(const Listening &listening, Kind kind)
@@ -232,6 +235,7 @@ private:
             held += stream->bytes_held();
         require(held <= relay_.memory_used() + relay_.streams().size() * limits().stream_spare,
                 "all memory is counted");
+        require(conversation_.outgoing().outbox.control_bytes() <= kMostControl, "little waits for who does not read");
         require(relay_.totals().sent.sent >= std::exchange(sent_, relay_.totals().sent.sent),
                 "what has been sent stays so");
         // As Agent asks before it sleeps.

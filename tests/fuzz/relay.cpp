@@ -139,8 +139,10 @@ private:
         case 5:
             return relay_.message(wire::Feedback{stream, choice / 64u, choice, choice / 8u, 1000, 2}, now_);
         case 6:
+            end(stream);
             return relay_.message(wire::StreamReject{stream, static_cast<wire::Reason>(choice / 4 % 20)}, now_);
         default:
+            end(stream);
             return relay_.message(wire::StreamClose{stream, static_cast<wire::Reason>(choice / 4 % 20)}, now_);
         }
     }
@@ -153,6 +155,13 @@ private:
             stream.units_granted = std::max(stream.units_granted, credit.units);
         }
         relay_.message(credit, now_);
+    }
+
+    /// The client wants nothing more of the stream, and nothing more comes.
+    void end(std::uint32_t stream)
+    {
+        if (stream <= outgoing_.last_stream)
+            known(stream).over = true;
     }
 
     void client_goes(wire::Reason why)

@@ -72,6 +72,7 @@ void send(Input &in)
             outbox.wrote(choice >= 0xc0 ? std::min<std::size_t>(data.size(), choice / 8) : data.size());
         }
         }
+        require(outbox.has_control() == (outbox.control_bytes() > 0), "what waits is counted");
         const auto &counters = sender.counters();
         require(counters.bytes <= granted && counters.sent <= granted_units, "no more is sent than was granted");
         require(counters.sent + counters.dropped <= pushed, "each unit is sent or left out, once");
