@@ -15,6 +15,10 @@ constexpr std::int64_t kCatchUpLimit = 3 * kSecond; ///< a burst that takes long
 constexpr std::int64_t kGrace = 2 * kSecond;        ///< for the client's decoder to start in
 constexpr std::int64_t kReplayInterval = 100 * kMillisecond; ///< a client asking for key units faster than this waits
 constexpr std::int64_t kEndingLimit = 2 * kSecond;           ///< for the last units of a stream that has ended
+// How far apart a stream's changes are told, so that others have the link, too: the newest one each time.
+constexpr std::int64_t kGeometryInterval = 5 * kMillisecond;
+constexpr std::int64_t kRectangleInterval = kMillisecond / 10; ///< more for each rectangle of the visible region
+constexpr std::int64_t kPlayStateInterval = 20 * kMillisecond;
 constexpr std::int64_t kFirstBackOff = 10 * kSecond;
 constexpr std::int64_t kLastBackOff = 160 * kSecond;
 constexpr int kBadSeconds = 5;   ///< in a row: the link is too slow
@@ -40,8 +44,7 @@ RelayedStream::RelayedStream(Session &player, const wire::StreamOpen &open, std:
 void RelayedStream::geometry(const wire::Geometry &geometry)
 {
     geometry_ = geometry;
-    if (client_stream_)
-        tell_geometry();
+    geometry_told_ = false;
 }
 
 void RelayedStream::play_state(const wire::PlayState &state)
@@ -54,11 +57,8 @@ void RelayedStream::play_state(const wire::PlayState &state)
         behind_since_ = -1;
         epoch_++;
     }
-    if (!client_stream_)
-        return;
-    if (flush)
+    if (flush && client_stream_)
         sender_->flush(epoch_);
-    tell_play_state();
 }
 
 void RelayedStream::access_unit(const wire::AccessUnit &unit, std::int64_t now)
@@ -191,10 +191,9 @@ void RelayedStream::offer(std::int64_t now)
     wire::StreamOpen open = open_;
     open.stream = client_stream_;
     outgoing_.outbox.control(open);
-    if (geometry_)
-        tell_geometry();
-    if (play_state_.mode != wire::PlayMode::kPlaying || play_state_.rate != wire::PlayState{}.rate)
-        tell_play_state();
+    geometry_told_ = false;
+    told_play_state_ = {.stream = client_stream_};
+    tell_geometry_at_ = tell_play_state_at_ = now;
 }
 
 void RelayedStream::end_client_stream()
@@ -215,17 +214,37 @@ void RelayedStream::close_client_stream(Reason reason)
     end_client_stream();
 }
 
-void RelayedStream::tell_geometry()
+wire::PlayState RelayedStream::play_state_to_tell() const
 {
-    wire::Geometry geometry = *geometry_;
-    geometry.stream = client_stream_;
-    geometry.serial = ++geometry_serial_;
-    outgoing_.outbox.control(geometry);
+    return {client_stream_, epoch_, play_state_.mode, play_state_.rate};
 }
 
-void RelayedStream::tell_play_state()
+bool RelayedStream::has_geometry_to_tell() const
 {
-    outgoing_.outbox.control(wire::PlayState{client_stream_, epoch_, play_state_.mode, play_state_.rate});
+    return client_stream_ && geometry_ && !geometry_told_;
+}
+
+bool RelayedStream::has_play_state_to_tell() const
+{
+    return client_stream_ && told_play_state_ != play_state_to_tell();
+}
+
+void RelayedStream::tell(std::int64_t now)
+{
+    if (has_geometry_to_tell() && now >= tell_geometry_at_) {
+        wire::Geometry geometry = *geometry_;
+        geometry.stream = client_stream_;
+        geometry.serial = ++geometry_serial_;
+        outgoing_.outbox.control(geometry);
+        geometry_told_ = true;
+        auto rectangles = static_cast<std::int64_t>(geometry.visible.size());
+        tell_geometry_at_ = now + kGeometryInterval + rectangles * kRectangleInterval;
+    }
+    if (has_play_state_to_tell() && now >= tell_play_state_at_) {
+        told_play_state_ = play_state_to_tell();
+        outgoing_.outbox.control(told_play_state_);
+        tell_play_state_at_ = now + kPlayStateInterval;
+    }
 }
 
 /// Whether the sender takes another unit; then there is memory for it.
@@ -288,7 +307,7 @@ void RelayedStream::pull(std::int64_t now)
 bool RelayedStream::next_message(std::vector<std::uint8_t> &out, std::int64_t now)
 {
     pull(now);
-    return begun_ && sender_->next_message(out);
+    return begun_ && !has_play_state_to_tell() && sender_->next_message(out); // their epoch is told before units
 }
 
 void RelayedStream::settle(std::int64_t now)
@@ -363,8 +382,10 @@ bool RelayedStream::update(Client &client, std::int64_t now)
         replay_at_ = -1;
         replay(now);
     }
-    if (!player_)
+    if (!player_) {
+        tell(now);
         return false;
+    }
     if (retry_at_ >= 0 && now >= retry_at_) {
         retry_at_ = -1;
         refused_ = Reason::kNone;
@@ -374,6 +395,7 @@ bool RelayedStream::update(Client &client, std::int64_t now)
         client.streams_left--;
         offer(now);
     }
+    tell(now);
     auto news = state(client);
     if (!news || news == told_)
         return false;
@@ -392,6 +414,10 @@ std::int64_t RelayedStream::deadline() const
     at(replay_at_);
     if (no_memory_)
         at(0);
+    if (has_geometry_to_tell())
+        at(tell_geometry_at_);
+    if (has_play_state_to_tell())
+        at(tell_play_state_at_);
     if (!client_stream_ && held_ == Reason::kNone && outgoing_.established)
         at(retry_at_);
     if (begun_ && (playing() || ending_))

@@ -91,8 +91,10 @@ private:
     void push(std::uint64_t number, std::int64_t now);
     [[nodiscard]] bool has_room(std::size_t bytes);
     [[nodiscard]] bool count_memory(std::size_t more = 0);
-    void tell_play_state();
-    void tell_geometry();
+    [[nodiscard]] wire::PlayState play_state_to_tell() const;
+    [[nodiscard]] bool has_geometry_to_tell() const;
+    [[nodiscard]] bool has_play_state_to_tell() const;
+    void tell(std::int64_t now);
     void judge_link(std::int64_t now);
     void give_back(wire::Reason reason, std::int64_t now);
     void back_off(std::int64_t now);
@@ -121,6 +123,10 @@ private:
     std::optional<StreamSender> sender_;
     std::uint32_t epoch_ = 0;
     std::uint32_t geometry_serial_ = 0;
+    bool geometry_told_ = false;
+    std::int64_t tell_geometry_at_ = 0;
+    wire::PlayState told_play_state_;
+    std::int64_t tell_play_state_at_ = 0;
     bool accepted_ = false;
     bool begun_ = false;             ///< credit has come, units are going out
     std::uint64_t next_ = 0;         ///< unit of the cache that the sender gets next

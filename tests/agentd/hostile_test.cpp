@@ -224,6 +224,83 @@ TEST_F(RelayTest, nothing_more_is_said_of_a_stream_that_the_client_has_closed)
     EXPECT_EQ(play_states[0], (wire::PlayState{opens[1].stream, 0, wire::PlayMode::kPaused}));
 }
 
+TEST_F(RelayTest, flood_of_geometry_takes_little_of_the_link_and_the_newest_is_told)
+{
+    client_comes();
+    std::vector<std::unique_ptr<ModelPlayer>> players;
+    wire::Geometry geometry;
+    geometry.target = {0, 0, 640, 360};
+    for (int i = 0; i < 256; i++)
+        geometry.visible.push_back({i, i, 1, 1});
+    for (int i = 0; i < 2; i++) {
+        players.push_back(player());
+        for (std::uint32_t stream = 1; stream <= 8; stream++)
+            players[static_cast<std::size_t>(i)]->open(stream);
+    }
+    pump();
+    ASSERT_EQ(opens.size(), 16u);
+    for (int i = 0; i < 1000; i++) {
+        for (auto &each : players)
+            for (int n = 0; n < 4; n++) {
+                geometry.stream = 1 + static_cast<std::uint32_t>(4 * i + n) % 8;
+                geometry.serial++;
+                each->send(geometry);
+            }
+        pass(kMs);
+    }
+    Bytes bytes;
+    for (const wire::Geometry &told : geometries)
+        wire::encode(told, bytes);
+    EXPECT_LT(bytes.size(), 2u << 20) << "in a second; a link of 100 Mbit/s carries 12 MiB";
+    EXPECT_GT(geometries.size(), 16u * 20);
+    pass(100 * kMs); // what is left of it
+    pass(100 * kMs);
+    geometries.clear();
+    geometry.visible.resize(1);
+    for (int x = 1; x <= 2; x++) {
+        geometry.stream = 1;
+        geometry.serial++;
+        geometry.target.x = x;
+        players[0]->send(geometry);
+        pump();
+        ASSERT_EQ(geometries.size(), 1u) << "the first at once, the next soon";
+        EXPECT_EQ(geometries[0].target.x, 1);
+    }
+    ASSERT_GT(relay->deadline(), now);
+    EXPECT_LE(relay->deadline(), now + 10 * kMs);
+    pass(relay->deadline() - now);
+    ASSERT_EQ(geometries.size(), 2u);
+    EXPECT_EQ(geometries[1].target.x, 2);
+}
+
+TEST_F(RelayTest, flood_of_play_states_is_told_by_the_newest_and_never_behind_its_units)
+{
+    client_comes();
+    auto bad = player();
+    bad->open(1);
+    bad->send(wire::PlayState{1, 0});
+    pump();
+    EXPECT_TRUE(play_states.empty()) << "a stream begins like that";
+    accept(opens[0].stream);
+    for (std::uint32_t epoch = 1; epoch <= 1000; epoch++) {
+        bad->send(wire::PlayState{1, epoch});
+        bad->unit(1, wire::kKey, 1000, epoch);
+        pump(); // which sees that each unit is of an epoch that has been told
+        ASSERT_FALSE(play_states.empty() || units.empty()) << "the first at once";
+        pass(kMs);
+    }
+    EXPECT_LE(play_states.size(), 51u);
+    pass(100 * kMs);
+    ASSERT_FALSE(units.empty());
+    EXPECT_EQ(units.back().epoch, 1000u);
+    std::size_t before = play_states.size();
+    for (int i = 0; i < 100; i++) {
+        bad->send(wire::PlayState{1, 1000});
+        pass(kMs);
+    }
+    EXPECT_EQ(play_states.size(), before) << "nothing new";
+}
+
 TEST_F(RelayTest, stream_that_ends_before_the_client_has_heard_of_it_is_never_told)
 {
     client_comes();
