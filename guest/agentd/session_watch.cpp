@@ -77,8 +77,12 @@ public:
         auto found = players_.find(player);
         if (found == players_.end())
             return false;
-        auto session = sessions_.find(found->second.session);
-        return session != sessions_.end() && session->second.shown;
+        const Player &who = found->second;
+        auto session = sessions_.find(who.session);
+        if (session == sessions_.end() || !session->second.shown)
+            return false;
+        // The process may have ended since it connected, and its number be that of another user's now.
+        return who.uid == session->second.uid || who.uid == 0;
     }
 
     bool known(int player) const override
@@ -122,6 +126,7 @@ private:
         Logind *watch = nullptr;
         bool described = false;
         bool shown = false;
+        uid_t uid = 0;
         Slot query;
     };
 
@@ -215,6 +220,7 @@ private:
     {
         Session &session = *static_cast<Session *>(data);
         int active = 0, locked = 0, remote = 0;
+        std::uint32_t uid = 0;
         std::string kind;
         bool sound = !sd_bus_message_is_method_error(reply, nullptr)
                      && sd_bus_message_enter_container(reply, SD_BUS_TYPE_ARRAY, "{sv}") >= 0;
@@ -230,6 +236,8 @@ private:
                 got = sd_bus_message_read(reply, "v", "b", &locked);
             else if (std::strcmp(name, "Remote") == 0)
                 got = sd_bus_message_read(reply, "v", "b", &remote);
+            else if (std::strcmp(name, "User") == 0)
+                got = sd_bus_message_read(reply, "v", "(uo)", &uid, &text);
             else if (std::strcmp(name, "Class") == 0 && (got = sd_bus_message_read(reply, "v", "s", &text)) >= 0)
                 kind = text;
             else
@@ -238,6 +246,7 @@ private:
         }
         session.described = true;
         session.shown = sound && active && !locked && !remote && kind == "user";
+        session.uid = uid;
         return 0;
     }
 

@@ -11,7 +11,8 @@
 
 namespace spice_overlay::guest {
 
-/// Which players belong to the session that is shown: active, local, of a user, and not locked. One thread; never blocks.
+/// Which players belong to the session that is shown: active, local, of a user, and not locked. It is their own user's, but
+/// for root's players. One thread; never blocks.
 class SessionWatch {
 public:
     virtual ~SessionWatch() = default;

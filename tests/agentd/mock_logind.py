@@ -55,6 +55,8 @@ def main():
             what, *words = line.split()
             if what == "session":
                 logind.AddSession(words[0], "seat0", dbus.UInt32(words[1]), "user" + words[1], words[2] == "yes")
+                told = dbus.Array([words[0], dbus.ObjectPath(path("session", words[0]))], signature="v")
+                logind.EmitSignal("org.freedesktop.login1.Manager", "SessionNew", "so", told, dbus_interface=dbusmock.MOCK_IFACE)
             elif what == "set":
                 value = {"yes": True, "no": False}.get(words[2], words[2])
                 change(path("session", words[0]), SESSION, words[1], value)

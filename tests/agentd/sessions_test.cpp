@@ -4,6 +4,7 @@
 #include "agent_program.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 
@@ -11,6 +12,45 @@ using namespace spice_overlay;
 using namespace spice_overlay::test;
 
 namespace {
+
+/// A player that says nothing but who it is.
+class SilentPlayer {
+public:
+    explicit SilentPlayer(UniqueFd fd) : fd_(std::move(fd))
+    {
+        deframer_.reset(kNonce);
+        say(handshake_.start(kNonce));
+    }
+    /// What it was told last of the client.
+    std::optional<wire::Reason> told()
+    {
+        std::uint8_t buffer[4096];
+        for (ssize_t got; (got = recv(fd_.get(), buffer, sizeof buffer, MSG_DONTWAIT)) > 0;)
+            deframer_.feed(std::span(buffer).first(static_cast<std::size_t>(got)),
+                           [this](const wire::Message &message) {
+                               const auto *hello = std::get_if<wire::Hello>(&message);
+                               if (hello && handshake_.receive(*hello).reply)
+                                   say(handshake_.resend());
+                               if (const auto *client = std::get_if<wire::ClientState>(&message))
+                                   told_ = client->reason;
+                           });
+        return told_;
+    }
+
+private:
+    void say(const wire::Message &message)
+    {
+        std::vector<std::uint8_t> bytes;
+        wire::encode(message, bytes);
+        ASSERT_EQ(send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+    }
+
+    static constexpr std::uint64_t kNonce = 55;
+    UniqueFd fd_;
+    wire::Handshake handshake_{wire::Hello{.name = "a silent player"}};
+    wire::Deframer deframer_;
+    std::optional<wire::Reason> told_;
+};
 
 class AgentSessions : public AgentWithClip {
 protected:
@@ -73,6 +113,7 @@ protected:
         return [this, count] { return client_.closes.size() >= count; };
     }
 
+    const std::string me_ = std::to_string(geteuid());
     std::unique_ptr<Program> logind_;
     UniqueFd commands_;
     int done_ = 0;
@@ -80,8 +121,8 @@ protected:
 
 TEST_F(AgentSessions, switch_of_sessions_takes_one_picture_away_and_brings_the_other)
 {
-    tell("session 1 1000 yes");
-    tell("session 2 1001 no");
+    tell("session 1 " + me_ + " yes");
+    tell("session 2 " + me_ + " no");
     start();
     auto one = play_in("1");
     ASSERT_TRUE(client_.run_until(units_of(1, 10)));
@@ -102,9 +143,44 @@ TEST_F(AgentSessions, switch_of_sessions_takes_one_picture_away_and_brings_the_o
     EXPECT_EQ(client_.closes.size(), 2u);
 }
 
+TEST_F(AgentSessions, only_who_has_a_session_is_shown_in_it)
+{
+    // A process has ended, a child of it has its connection, and its number is that of a process in another user's session now.
+    const uid_t user = geteuid() ? geteuid() : 1001; // root's processes are shown in any session
+    const std::string number = std::to_string(getpid());
+    tell("session 1 " + std::to_string(user) + " no");
+    tell("process " + number + " 1");
+    start();
+    ASSERT_EQ(chmod((directory_ / ".").c_str(), 0711), 0);
+    ASSERT_EQ(seteuid(user), 0);
+    UniqueFd connection = connect();
+    ASSERT_EQ(seteuid(std::stoi(me_)), 0);
+    ASSERT_TRUE(connection.valid());
+    SilentPlayer player(std::move(connection));
+    auto told = [&](wire::Reason reason) { return [&, reason] { return player.told() == reason; }; };
+    ASSERT_TRUE(client_.run_until(told(wire::Reason::kSessionInactive)));
+    tell("process " + number + " 2");
+    tell("session 2 " + std::to_string(user + 1) + " yes");
+    client_.run_for(0.5);
+    EXPECT_EQ(player.told(), wire::Reason::kSessionInactive);
+    tell("process " + number + " 3");
+    tell("session 3 " + std::to_string(user) + " yes");
+    ASSERT_TRUE(client_.run_until(told(wire::Reason::kNone))) << "its user's own";
+}
+
+TEST_F(AgentSessions, root_is_shown_in_the_session_that_it_works_in)
+{
+    if (geteuid() != 0)
+        GTEST_SKIP() << "takes root";
+    tell("session 1 1000 yes");
+    start();
+    auto player = play_in("1");
+    ASSERT_TRUE(client_.run_until(units_of(1, 10)));
+}
+
 TEST_F(AgentSessions, locked_screen_shows_no_video)
 {
-    tell("session 1 1000 yes");
+    tell("session 1 " + me_ + " yes");
     start();
     auto player = play_in("1");
     ASSERT_TRUE(client_.run_until(units_of(1, 10)));
@@ -119,7 +195,7 @@ TEST_F(AgentSessions, locked_screen_shows_no_video)
 
 TEST_F(AgentSessions, only_a_local_session_of_a_user_is_shown)
 {
-    tell("session 1 1000 yes");
+    tell("session 1 " + me_ + " yes");
     tell("set 1 Remote yes");
     start();
     auto player = play_in("1");
@@ -134,22 +210,21 @@ TEST_F(AgentSessions, only_a_local_session_of_a_user_is_shown)
 
 TEST_F(AgentSessions, process_outside_of_sessions_belongs_to_its_users_display)
 {
-    std::string me = std::to_string(geteuid());
-    tell("session 1 " + me + " yes");
+    tell("session 1 " + me_ + " yes");
     start();
     auto player = play();
     ASSERT_TRUE(agent_->wait_for_error(wire::describe(wire::Reason::kSessionInactive)))
         << "the user has no display yet";
     EXPECT_TRUE(client_.opens.empty());
     player.reset();
-    tell("display " + me + " 1");
+    tell("display " + me_ + " 1");
     player = play();
     ASSERT_TRUE(client_.run_until(units_of(1, 10)));
 }
 
 TEST_F(AgentSessions, agent_sleeps_between_changes)
 {
-    tell("session 1 1000 yes");
+    tell("session 1 " + me_ + " yes");
     start();
     client_.run_for(0.5);
     long before = agent_->sleeps();
