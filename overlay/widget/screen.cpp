@@ -153,7 +153,11 @@ void Screen::update(std::int64_t now, bool at_once)
     }
     if (scene_ && !picture_.pixels)
         scene_->hide_videos(); // what they belong to is no more
-    if (!scene_ || !picture_.pixels || !(at_once || scene_->ready()))
+    if (!scene_ || !picture_.pixels)
+        return;
+    const std::int64_t ready_at = scene_->ready_at();
+    waits_ = !at_once && (ready_at < 0 || now < ready_at);
+    if (waits_)
         return;
     take_fresh();
     DesktopSync::Released released = sync_.advance(now);
@@ -182,7 +186,9 @@ void Screen::update(std::int64_t now, bool at_once)
 
 std::int64_t Screen::deadline() const
 {
-    return scene_ && scene_->ready() ? sync_.deadline() : -1; // else on_ready comes first
+    const std::int64_t ready_at = scene_ ? scene_->ready_at() : -1;
+    const std::int64_t due = waits_ ? ready_at : sync_.deadline();
+    return ready_at < 0 || due < 0 ? -1 : std::max(due, ready_at); // else on_ready comes first
 }
 
 void Screen::begin_layout()

@@ -85,6 +85,7 @@ private:
     bool gone_ = false;
     GuestRegion damage_; ///< released, not yet committed
     bool dirty_ = true;  ///< something other than pixels has changed since the last commit
+    bool waits_ = false; ///< the last update() came too early
 };
 
 } // namespace spice_overlay

@@ -2,6 +2,7 @@
 #include "model_compositor.h"
 
 #include "portclient/base/unique_fd.h"
+#include "portclient/region/region.h"
 #include "viewporter-server-protocol.h"
 
 #include <sys/socket.h>
@@ -26,8 +27,8 @@ struct ModelCompositor::Buffer {
     std::uint32_t format = 0;
     wl_resource *resource = nullptr; ///< null: the client has let go of it
 
-    /// The desktop's buffers alone have alpha.
-    [[nodiscard]] bool is_video() const { return format != WL_SHM_FORMAT_ARGB8888; }
+    /// Which the desktop's alone have.
+    [[nodiscard]] bool has_alpha() const { return format == WL_SHM_FORMAT_ARGB8888; }
     [[nodiscard]] FrameTag tag() const
     {
         FrameTag tag;
@@ -61,6 +62,9 @@ struct ModelCompositor::Surface {
     State cached; ///< of a synchronised subsurface
     std::shared_ptr<Buffer> buffer;
     std::pair<int, int> size;
+    std::vector<wl_resource *> frames; ///< callbacks for when it is drawn
+    std::vector<Surface *> next_stack = {this};
+    std::vector<Surface *> stack = {this}; ///< itself among its subsurfaces, the lowest first
 
     // Of a subsurface:
     Surface *parent = nullptr;
@@ -80,10 +84,19 @@ struct ModelCompositor::Surface {
             return true; // the viewer's window, whose buffers are GTK's affair
         return buffer && placed && parent && parent->is_mapped();
     }
-    /// Requests that run on its queue of callbacks are lost with it.
-    void forget(std::vector<wl_resource *> &frames)
+    [[nodiscard]] bool is_video() const { return is_mapped() && parent && parent->is_subsurface && !buffer->has_alpha(); }
+    void leave_parent()
     {
-        for (wl_resource *callback : std::exchange(frames, {}))
+        if (!parent)
+            return;
+        std::erase(parent->stack, this);
+        std::erase(parent->next_stack, this);
+        parent = nullptr;
+    }
+    /// Requests that run on its queue of callbacks are lost with it.
+    void forget(std::vector<wl_resource *> &callbacks)
+    {
+        for (wl_resource *callback : std::exchange(callbacks, {}))
             wl_resource_destroy(callback);
     }
 };
@@ -171,6 +184,7 @@ struct ModelRequests {
             for (Surface *other : owner->surfaces_)
                 if (other->parent == mine)
                     other->parent = nullptr;
+            mine->leave_parent();
             if (mine->buffer)
                 owner->replaced_.push_back(mine->buffer);
             delete mine; // callbacks that have not come go with the client's own objects
@@ -215,7 +229,18 @@ struct ModelRequests {
         if (Surface *surface = data<Role>(object)->live())
             surface->next_position = {x, y};
     }
-    static void place(wl_client *, wl_resource *, wl_resource *) {}
+    static void place(wl_resource *object, wl_resource *sibling, bool above)
+    {
+        Surface *surface = data<Role>(object)->live();
+        if (!surface || !surface->parent)
+            return;
+        auto &stack = surface->parent->next_stack;
+        std::erase(stack, surface);
+        const auto at = std::find(stack.begin(), stack.end(), data<Surface>(sibling));
+        stack.insert(above && at != stack.end() ? at + 1 : at, surface);
+    }
+    static void place_above(wl_client *, wl_resource *object, wl_resource *sibling) { place(object, sibling, true); }
+    static void place_below(wl_client *, wl_resource *object, wl_resource *sibling) { place(object, sibling, false); }
     static void set_sync(wl_client *, wl_resource *object)
     {
         if (Surface *surface = data<Role>(object)->live())
@@ -233,16 +258,17 @@ struct ModelRequests {
     static void get_subsurface(wl_client *client, wl_resource *resource, std::uint32_t id, wl_resource *surface,
                                wl_resource *parent)
     {
-        static const struct wl_subsurface_interface implementation = {destroy, set_position, place,
-                                                                      place,   set_sync,     set_desync};
+        static const struct wl_subsurface_interface implementation = {destroy,     set_position, place_above,
+                                                                      place_below, set_sync,     set_desync};
         auto *mine = data<Surface>(surface);
         mine->is_subsurface = true;
         mine->parent = data<Surface>(parent);
+        mine->parent->next_stack.push_back(mine);
         wl_resource *object = make(client, wl_subsurface_interface, resource, id);
         wl_resource_set_implementation(object, &implementation, new Role{mine->compositor, mine}, [](wl_resource *r) {
             auto *role = data<Role>(r);
             if (Surface *live = role->live()) {
-                live->parent = nullptr; // unmapped at once
+                live->leave_parent(); // unmapped at once
                 live->compositor->changed();
             }
             delete role;
@@ -325,9 +351,13 @@ void ModelCompositor::serve(const std::function<void()> &call)
 
 void ModelCompositor::refresh()
 {
-    for (wl_resource *callback : std::exchange(frames_, {})) {
-        wl_callback_send_done(callback, 0);
-        wl_resource_destroy(callback);
+    for (Surface *surface : surfaces_) {
+        if (!asks_everybody && !is_seen(*surface))
+            continue;
+        for (wl_resource *callback : std::exchange(surface->frames, {})) {
+            wl_callback_send_done(callback, 0);
+            wl_resource_destroy(callback);
+        }
     }
     for (const std::shared_ptr<Buffer> &buffer : std::exchange(replaced_, {})) {
         const bool in_use =
@@ -357,8 +387,9 @@ void ModelCompositor::apply(Surface &surface, State &state)
     }
     if (state.size)
         surface.size = *std::exchange(state.size, {});
-    frames_.insert(frames_.end(), state.frames.begin(), state.frames.end());
+    surface.frames.insert(surface.frames.end(), state.frames.begin(), state.frames.end());
     state.frames.clear();
+    surface.stack = surface.next_stack;
     for (Surface *child : surfaces_) {
         if (child->parent != &surface)
             continue;
@@ -375,11 +406,52 @@ void ModelCompositor::changed()
         on_commit();
 }
 
+/// All that is mapped, from the bottom to the top.
+void ModelCompositor::draw(Surface &surface, int x, int y, std::vector<std::pair<Surface *, Box>> &drawn) const
+{
+    for (Surface *s : surface.stack) {
+        if (s == &surface)
+            drawn.emplace_back(s, Box{x, y, x + s->size.first, y + s->size.second});
+        else if (s->placed && s->buffer)
+            draw(*s, x + s->position.first, y + s->position.second, drawn);
+    }
+}
+
+/// Whether anything of it is: nothing is seen below what has no alpha.
+bool ModelCompositor::is_seen(const Surface &surface) const
+{
+    if (covered || !surface.is_mapped())
+        return false;
+    if (!surface.is_subsurface)
+        return true;
+    std::vector<std::pair<Surface *, Box>> drawn;
+    for (Surface *window : surfaces_)
+        if (!window->is_subsurface)
+            draw(*window, 0, 0, drawn);
+    SurfaceRegion seen;
+    for (const auto &[s, box] : drawn) {
+        if (s == &surface)
+            seen = SurfaceRect{box};
+        else if (s->is_subsurface && !s->buffer->has_alpha())
+            seen -= SurfaceRect{box};
+    }
+    return !seen.empty();
+}
+
+Box ModelCompositor::desktop() const
+{
+    for (const Surface *s : surfaces_)
+        if (s->is_subsurface && s->is_mapped() && s->buffer->has_alpha())
+            return {s->position.first, s->position.second, s->position.first + s->size.first,
+                    s->position.second + s->size.second};
+    return {};
+}
+
 std::vector<ModelCompositor::Shown> ModelCompositor::shown() const
 {
     std::vector<Shown> found;
     for (const Surface *s : surfaces_)
-        if (s->is_subsurface && s->buffer && s->buffer->is_video() && s->is_mapped())
+        if (s->is_video())
             found.push_back({s->buffer->tag(), s->position.first, s->position.second, s->size.first, s->size.second});
     return found;
 }

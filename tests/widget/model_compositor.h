@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include "portclient/region/geometry.h"
+
 #include <wayland-client-core.h>
 #include <wayland-server-core.h>
 
@@ -36,6 +38,8 @@ public:
         int height = 0;
     };
     [[nodiscard]] std::vector<Shown> shown() const;
+    /// Where the desktop's surface is in the window, logical pixels; empty: it has no picture.
+    [[nodiscard]] Box desktop() const;
     std::function<void()> on_commit; ///< something has been applied, or a surface is gone
 
     /// Handles all that both sides have to say to each other.
@@ -44,6 +48,8 @@ public:
     void serve(const std::function<void()> &call);
     /// The screen is drawn: frame callbacks, and buffers that are no longer shown.
     void refresh();
+    bool asks_everybody = false; ///< for frames, as Weston 10 does; else only surfaces of which something is seen
+    bool covered = false;        ///< by another window: nothing of the viewer's is seen
 
     wl_display *display = nullptr; ///< the client's
 
@@ -56,11 +62,12 @@ private:
     void commit(Surface &surface);
     void apply(Surface &surface, State &state);
     void changed();
+    void draw(Surface &surface, int x, int y, std::vector<std::pair<Surface *, Box>> &drawn) const;
+    [[nodiscard]] bool is_seen(const Surface &surface) const;
 
     wl_display *server_ = nullptr;
     wl_client *client_ = nullptr;
     std::vector<Surface *> surfaces_;               ///< in the order of their making
-    std::vector<wl_resource *> frames_;             ///< callbacks for the next refresh
     std::vector<std::shared_ptr<Buffer>> replaced_; ///< to be released with it
 };
 

@@ -6,10 +6,10 @@
 #include "overlay/widget/redirection.h"
 #include "portclient/wire/deframer.h"
 #include "stand_in_decoder.h"
+#include "virtual_clock.h"
 
 #include <glib.h>
 #include <gtest/gtest.h>
-#include <sys/syscall.h>
 #include <wayland-client.h>
 
 #include <cstdio>
@@ -27,21 +27,8 @@ unsigned trials = 2000; // which takes as long
 unsigned trials = 10000;
 #endif
 unsigned first_seed = 1;
-std::int64_t virtual_now = 0; ///< ns; 0: the real clock
-
-constexpr std::int64_t kMs = 1'000'000;
 
 } // namespace
-
-/// Patience and delays pass without anybody waiting for them.
-extern "C" int clock_gettime(clockid_t clock, timespec *time) noexcept
-{
-    if (clock != CLOCK_MONOTONIC || virtual_now == 0)
-        return static_cast<int>(::syscall(SYS_clock_gettime, clock, time));
-    time->tv_sec = virtual_now / 1'000'000'000;
-    time->tv_nsec = virtual_now % 1'000'000'000;
-    return 0;
-}
 
 namespace spice_overlay {
 namespace {
@@ -178,6 +165,7 @@ public:
         virtual_now = 1'000'000 * kMs;
         viewer_.emplace();
         viewer_->compositor.on_commit = [this] { look(); };
+        viewer_->compositor.asks_everybody = one_in(3);
         viewer_->turn();
         open_port();
     }
@@ -272,6 +260,8 @@ private:
         g.display = display;
         g.target = {pick(0, 40), pick(0, 30), static_cast<std::uint32_t>(pick(4, 24)),
                     static_cast<std::uint32_t>(pick(4, 18))};
+        if (visible && one_in(6)) // full screen
+            g.target = {0, 0, static_cast<std::uint32_t>(viewer_->width), static_cast<std::uint32_t>(viewer_->height)};
         if (visible)
             g.visible = {g.target};
         if (visible && one_in(2)) // covered: below the desktop
@@ -400,6 +390,7 @@ private:
     void settle()
     {
         viewer_->turn();
+        virtual_now += 17 * kMs;
         viewer_->compositor.refresh();
         viewer_->turn();
     }

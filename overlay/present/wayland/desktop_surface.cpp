@@ -2,6 +2,7 @@
 #include "desktop_surface.h"
 
 #include "copy_opaque.h"
+#include "portclient/base/clock.h"
 #include "portclient/base/unique_fd.h"
 #include "single_event.h"
 #include "viewporter-client-protocol.h"
@@ -20,15 +21,17 @@ struct DesktopEvents {
     static void frame_done(DesktopSurface *d)
     {
         wl_callback_destroy(std::exchange(d->frame_, nullptr));
+        d->ready_at_ = 0;
         d->on_ready_();
     }
     static void buffer_release(void *data, wl_buffer *buffer)
     {
         auto *d = static_cast<DesktopSurface *>(data);
+        const bool awaited = !d->has_free_buffer();
         for (auto &b : d->buffers_)
             if (b.buffer == buffer)
                 b.busy = false;
-        if (!d->frame_)
+        if (awaited)
             d->on_ready_();
     }
 };
@@ -130,6 +133,7 @@ void DesktopSurface::clear()
     width_ = height_ = 0;
     if (frame_)
         wl_callback_destroy(std::exchange(frame_, nullptr)); // what is not shown has no frames
+    ready_at_ = 0;
     wl_surface_attach(surface_, nullptr, 0, 0);
     commit_state();
 }
@@ -157,7 +161,7 @@ void DesktopSurface::update_opaque_region()
     wl_region_destroy(opaque);
 }
 
-bool DesktopSurface::commit(const Picture &picture, const GuestRegion &damage, const GuestRegion &hole)
+bool DesktopSurface::commit(const Picture &picture, const GuestRegion &damage, const GuestRegion &hole, bool seen)
 {
     bool resized = picture.width != width_ || picture.height != height_;
     if (resized && !allocate(picture.width, picture.height))
@@ -199,7 +203,8 @@ bool DesktopSurface::commit(const Picture &picture, const GuestRegion &damage, c
     const int reach = scaled ? 1 : 0;
     for (const Box &b : changed.boxes())
         wl_surface_damage_buffer(surface_, b.x1 - reach, b.y1 - reach, b.width() + 2 * reach, b.height() + 2 * reach);
-    if (!frame_) {
+    ready_at_ = monotonic_now() + (seen ? kMostWait : kUnseenWait);
+    if (seen && !frame_) {
         frame_ = wl_surface_frame(surface_);
         listen_to_single_event<DesktopEvents::frame_done>(frame_, this);
     }

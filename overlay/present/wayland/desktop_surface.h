@@ -36,12 +36,14 @@ public:
     [[nodiscard]] Fit shown() const { return width_ > 0 ? fit_ : Fit(); }
 
     [[nodiscard]] bool has_free_buffer() const;
-    /// Whether commit() can take a new picture without running ahead: the last one has been shown and a buffer is free.
-    [[nodiscard]] bool ready() const { return !frame_ && has_free_buffer(); }
+    /// From when on commit() can take a new picture without running ahead, ns of CLOCK_MONOTONIC: when the last one has been shown, which
+    /// `on_ready` tells, or is not going to be. Negative: not before a buffer is free, which `on_ready` tells.
+    [[nodiscard]] std::int64_t ready_at() const { return has_free_buffer() ? ready_at_ : -1; }
 
     /// Commits what has changed together with all pending state of the surfaces below it. `damage` and `hole` are exact; outside of both
-    /// nothing is copied. False: no buffer is free, or no memory; nothing is committed then.
-    bool commit(const Picture &picture, const GuestRegion &damage, const GuestRegion &hole);
+    /// nothing is copied. `seen`: whether anything of it is, between what lies above. False: no buffer is free, or no memory; nothing is
+    /// committed then.
+    bool commit(const Picture &picture, const GuestRegion &damage, const GuestRegion &hole, bool seen);
     /// Commits pending state alone, the picture as it is.
     void commit_state();
 
@@ -54,6 +56,9 @@ public:
 
 private:
     friend struct DesktopEvents;
+    /// Compositors tell nothing of a surface while nothing of it is seen. Where it is known to be so, it is not waited for.
+    static constexpr std::int64_t kMostWait = 100'000'000;
+    static constexpr std::int64_t kUnseenWait = 16'666'667; ///< as a refresh takes
     struct Buffer {
         wl_buffer *buffer = nullptr;
         std::uint32_t *pixels = nullptr;
@@ -76,7 +81,8 @@ private:
     wl_surface *surface_ = nullptr;
     wl_subsurface *subsurface_ = nullptr;
     wp_viewport *viewport_ = nullptr;
-    wl_callback *frame_ = nullptr; ///< outstanding while the last commit has not been shown
+    wl_callback *frame_ = nullptr; ///< outstanding while no commit has been shown since it was asked for
+    std::int64_t ready_at_ = 0;
     std::array<Buffer, 3> buffers_;
     std::uint32_t *memory_ = nullptr;
     std::size_t memory_size_ = 0;

@@ -7,6 +7,20 @@
 
 namespace spice_overlay {
 
+namespace {
+
+/// Whether anything of the desktop is seen between the videos above it.
+bool leaves_something(const Plan &plan, const Fit &fit)
+{
+    SurfaceRegion seen = SurfaceRect::from_size(0, 0, fit.width, fit.height);
+    for (const VideoPlan &v : plan.videos)
+        if (v.placement == Placement::kAbove)
+            seen -= v.rect;
+    return !seen.empty();
+}
+
+} // namespace
+
 Result<std::unique_ptr<Scene>> Scene::create(WaylandConnection &connection, wl_surface *parent,
                                              std::function<void()> on_ready)
 {
@@ -123,7 +137,7 @@ bool Scene::commit(const Picture &picture, const GuestRegion &damage, const Plan
         video.plan = wanted;
         arranged.push_back(video.surface.get());
     }
-    bool committed = desktop_->commit(picture, damage, plan.hole);
+    bool committed = desktop_->commit(picture, damage, plan.hole, leaves_something(plan, fit));
     for (VideoSurface *surface : arranged)
         surface->finish();
     std::erase_if(videos_, [&plan](const auto &entry) {

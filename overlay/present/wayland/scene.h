@@ -24,8 +24,9 @@ public:
     VideoSurface &add(std::uint32_t stream, std::uint16_t rotation, VideoSurface::Listener &listener);
     [[nodiscard]] VideoSurface *find(std::uint32_t stream);
 
-    /// Whether a picture can be committed now without running ahead of the compositor.
-    [[nodiscard]] bool ready() const { return desktop_->ready(); }
+    /// From when on a picture can be committed without running ahead of the compositor, ns of CLOCK_MONOTONIC, unless `on_ready` comes
+    /// first. Negative: not before that.
+    [[nodiscard]] std::int64_t ready_at() const { return desktop_->ready_at(); }
 
     /// Shows the plan with the picture it belongs to. Streams that the plan does not name are gone afterwards.
     /// False: not possible yet, nothing has changed; try again at on_ready.

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// When the screen brings what to the compositor: a model, which is asked for frames as a test wants.
+#include "dmabuf/formats.h"
+#include "dmabuf/memfd.h"
+#include "model_compositor.h"
+#include "overlay/present/wayland/transport.h"
+#include "overlay/widget/screen.h"
+#include "virtual_clock.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+#include <wayland-client.h>
+
+#include <optional>
+#include <vector>
+
+namespace spice_overlay {
+namespace {
+
+constexpr std::int64_t kRefresh = 16 * kMs;
+
+/// A guest's display of 64x48 pixels in a window of 128x128 logical ones, drawn as it is, and videos without decoders.
+class ScreenTest : public testing::Test, protected VideoSurface::Listener {
+protected:
+    ScreenTest()
+    {
+        virtual_now = 1'000'000 * kMs;
+        next_refresh_ = virtual_now + kRefresh;
+        compositor.serve([this] {
+            connection_ = std::move(WaylandConnection::connect(compositor.display, DmabufUse::kNever).value());
+        });
+        static_cast<void>(connection_->transport().offer());
+        parent_ = wl_compositor_create_surface(connection_->compositor());
+        compositor.on_commit = [this] { ++commits; };
+        attach();
+        set_picture(64, 48);
+        lay_out();
+        run(3 * kRefresh);
+    }
+    ~ScreenTest() override
+    {
+        compositor.on_commit = nullptr;
+        screen_.reset();
+        wl_surface_destroy(parent_);
+        compositor.exchange();
+        connection_.reset();
+        virtual_now = 0;
+    }
+
+    void attach()
+    {
+        EXPECT_TRUE(screen_->attach(*connection_, parent_, [this] { wake_ = virtual_now; }));
+    }
+    void set_picture(int width, int height)
+    {
+        pixels_.assign(static_cast<std::size_t>(width) * static_cast<std::size_t>(height), 0x303030);
+        screen_->set_picture({pixels_.data(), width, width, height}, virtual_now);
+        picture_ = {{0, 0, width, height}};
+        wake_ = virtual_now;
+    }
+    void lose_picture()
+    {
+        screen_->set_picture({}, virtual_now);
+        wake_ = virtual_now;
+    }
+    /// The window's next frame.
+    void lay_out()
+    {
+        screen_->set_space(32, 40, picture_.width(), picture_.height(), 1);
+        screen_->begin_layout();
+        screen_->update(virtual_now, true);
+        wl_surface_commit(parent_);
+        screen_->end_layout();
+        connection_->flush();
+        wake_ = virtual_now;
+    }
+    void damage(const GuestRect &rect)
+    {
+        screen_->damaged(rect, virtual_now);
+        wake_ = virtual_now;
+    }
+    void geometry(const GuestRect &target, bool visible = true)
+    {
+        wire::Geometry g;
+        g.stream = 1;
+        g.serial = ++serial_;
+        g.target = {target.x1, target.y1, static_cast<std::uint32_t>(target.width()),
+                    static_cast<std::uint32_t>(target.height())};
+        if (visible)
+            g.visible = {g.target};
+        screen_->geometry(1, g, virtual_now);
+        wake_ = virtual_now;
+    }
+    void begin_stream()
+    {
+        screen_->add_stream(1, 0, *this);
+        wake_ = virtual_now;
+    }
+    void end_stream()
+    {
+        screen_->remove_stream(1);
+        wake_ = virtual_now;
+    }
+    void show_frame(std::uint32_t epoch = 1)
+    {
+        FrameBuffer memory;
+        memory.fourcc = kFourccXrgb8888;
+        memory.width = memory.height = 16;
+        memory.size = whole_pages(std::size_t{16} * 16 * 4);
+        memory.planes[0] = {0, 64};
+        memory.fd = std::move(make_sealed_memfd("frame", memory.size).value());
+        const FrameTag tag{1, epoch, ++frames_};
+        EXPECT_EQ(::pwrite(memory.fd.get(), &tag, sizeof tag, 0), static_cast<ssize_t>(sizeof tag));
+        DecodedFrame decoded{};
+        decoded.crop = {0, 0, 16, 16};
+        screen_->show(1, std::make_shared<VideoFrame>(
+                             VideoBuffer::create(*connection_, std::move(memory), [](bool) {}).value(), decoded, [] {}));
+        wake_ = virtual_now;
+    }
+    void new_epoch()
+    {
+        screen_->flush(1);
+        wake_ = virtual_now;
+    }
+
+    /// The main loop, for so long: the compositor draws at each refresh.
+    void run(std::int64_t duration)
+    {
+        const std::int64_t end = virtual_now + duration;
+        for (;;) {
+            compositor.exchange();
+            for (int turns_now = 0; wake_ >= 0 && wake_ <= virtual_now; ++turns) {
+                if (++turns_now > 4)
+                    FAIL() << "the main loop does not come to rest";
+                screen_->update(virtual_now);
+                wake_ = screen_->deadline();
+                compositor.exchange();
+            }
+            virtual_now = wake_ >= 0 ? std::min(wake_, next_refresh_) : next_refresh_;
+            if (virtual_now > end)
+                break;
+            if (virtual_now == next_refresh_) {
+                compositor.refresh();
+                next_refresh_ += kRefresh;
+            }
+        }
+        virtual_now = end;
+    }
+    [[nodiscard]] bool is_shown() const { return !compositor.shown().empty(); }
+
+    unsigned turns = 0;   ///< updates
+    unsigned commits = 0; ///< that the compositor has applied
+    ModelCompositor compositor;
+    static constexpr GuestRect kAll{{0, 0, 64, 48}};
+    static constexpr GuestRect kPart{{8, 8, 24, 20}};
+
+    [[nodiscard]] Screen &screen() { return *screen_; }
+
+private:
+    void frame_committed(const VideoFrame &, std::int64_t) override {}
+    void frame_shown(const VideoFrame &) override {}
+    void frame_presented(const VideoFrame &, const VideoSurface::Presentation &) override {}
+    void frame_replaced(const VideoFrame &, bool) override {}
+
+    std::unique_ptr<WaylandConnection> connection_;
+    Statistics statistics_;
+    std::optional<Screen> screen_{statistics_};
+    wl_surface *parent_ = nullptr;
+    GuestRect picture_;
+    std::vector<std::uint32_t> pixels_;
+    std::uint32_t serial_ = 0;
+    std::uint32_t frames_ = 0;
+    std::int64_t wake_ = -1; ///< when the update timer is set to
+    std::int64_t next_refresh_ = 0;
+};
+
+class FullScreen : public ScreenTest {
+protected:
+    FullScreen()
+    {
+        begin_stream();
+        geometry(kPart);
+        show_frame();
+        run(3 * kRefresh);
+        damage(kAll); // the guest's window becomes as large as its display
+        geometry(kAll);
+        run(3 * kRefresh);
+        EXPECT_EQ(screen().placement(1), Placement::kAbove);
+        EXPECT_EQ(compositor.shown().at(0).width, 64);
+    }
+};
+
+TEST_F(FullScreen, video_that_covers_the_desktop_leaves_full_screen_and_ends_with_the_next_refresh)
+{
+    damage(kPart);
+    run(0);
+    damage(kAll);
+    geometry(kPart);
+    run(2 * kRefresh);
+    EXPECT_EQ(compositor.shown().at(0).width, 16);
+    damage(kAll);
+    geometry(kAll);
+    run(2 * kRefresh);
+    EXPECT_EQ(compositor.shown().at(0).width, 64);
+    damage(kPart);
+    run(0);
+    end_stream();
+    run(2 * kRefresh);
+    EXPECT_FALSE(is_shown());
+}
+
+TEST_F(FullScreen, damage_below_a_video_that_covers_the_desktop_is_committed_no_faster_than_it_could_be_seen)
+{
+    commits = 0;
+    for (int i = 0; i < 1000; ++i) {
+        damage({{i % 64, 0, i % 64 + 1, 1}});
+        run(kMs);
+    }
+    EXPECT_GT(commits, 30u);
+    EXPECT_LT(commits, 65u);
+}
+
+TEST_F(ScreenTest, desktop_of_which_nothing_is_seen_is_brought_up_to_date_within_100_ms_and_rests_then)
+{
+    begin_stream();
+    geometry(kPart);
+    show_frame();
+    run(3 * kRefresh);
+    compositor.covered = true;
+    damage(kAll);
+    run(kRefresh);
+    end_stream();
+    run(100 * kMs);
+    EXPECT_FALSE(is_shown());
+    turns = 0;
+    run(10'000 * kMs);
+    EXPECT_LT(turns, 3u);
+}
+
+} // namespace
+} // namespace spice_overlay
