@@ -186,9 +186,9 @@ void Screen::update(std::int64_t now, bool at_once)
 
 std::int64_t Screen::deadline() const
 {
-    const std::int64_t ready_at = scene_ ? scene_->ready_at() : -1;
+    const std::int64_t ready_at = scene_ && picture_.pixels ? scene_->ready_at() : -1;
     const std::int64_t due = waits_ ? ready_at : sync_.deadline();
-    return ready_at < 0 || due < 0 ? -1 : std::max(due, ready_at); // else on_ready comes first
+    return ready_at < 0 || due < 0 ? -1 : std::max(due, ready_at); // else on_ready comes first, or a picture
 }
 
 void Screen::begin_layout()

@@ -237,5 +237,20 @@ TEST_F(ScreenTest, desktop_of_which_nothing_is_seen_is_brought_up_to_date_within
     EXPECT_LT(turns, 3u);
 }
 
+TEST_F(ScreenTest, rests_while_the_guest_has_no_picture_whatever_its_geometries_wait_for)
+{
+    begin_stream();
+    geometry(kPart);
+    show_frame();
+    run(3 * kRefresh);
+    lose_picture();
+    turns = 0;
+    run(10'000 * kMs);
+    EXPECT_LT(turns, 3u);
+    set_picture(64, 48);
+    run(3 * kRefresh);
+    EXPECT_TRUE(is_shown());
+}
+
 } // namespace
 } // namespace spice_overlay
