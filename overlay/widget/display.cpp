@@ -207,6 +207,7 @@ void DisplayCore::map()
         G_CALLBACK(+[](GdkFrameClock *, gpointer d) { static_cast<DisplayCore *>(d)->after_paint(); }), this);
     set_background();
     hud_.attach(*connection_, parent_);
+    layout_pending_ = false;
     commit_with_window();
 }
 
@@ -279,8 +280,8 @@ void DisplayCore::set_background()
 /// repainted by Weston 10 before that either.
 void DisplayCore::commit_with_window()
 {
-    layout_pending_ = true;
-    stall_timer_.set(monotonic_now() + kStall);
+    if (!std::exchange(layout_pending_, true)) // else a guest that goes on changing its resolution would put it off
+        stall_timer_.set(monotonic_now() + kStall);
     gtk_widget_queue_allocate(GTK_WIDGET(widget_));
     gtk_widget_queue_draw(GTK_WIDGET(widget_));
 }
@@ -315,6 +316,8 @@ void DisplayCore::after_paint()
     wl_surface_commit(parent_); // GTK does not commit when nothing of its own has changed
     screen_.end_layout();
     connection_->flush();
+    if (screen_.awaits_layout()) // no buffer was free
+        commit_with_window();
     screen_changed();
 }
 

@@ -155,8 +155,7 @@ void Screen::update(std::int64_t now, bool at_once)
         scene_->hide_videos(); // what they belong to is no more
     if (!scene_ || !picture_.pixels)
         return;
-    const std::int64_t ready_at = scene_->ready_at();
-    waits_ = !at_once && (ready_at < 0 || now < ready_at);
+    waits_ = !at_once && (ready_at() < 0 || now < ready_at());
     if (waits_)
         return;
     take_fresh();
@@ -184,11 +183,22 @@ void Screen::update(std::int64_t now, bool at_once)
     statistics_.changed();
 }
 
+/// From when on update() need not be at once. Negative: on_ready comes first, the window's layout, or a picture.
+std::int64_t Screen::ready_at() const
+{
+    return scene_ && picture_.pixels && !awaits_layout() ? scene_->ready_at() : -1;
+}
+
 std::int64_t Screen::deadline() const
 {
-    const std::int64_t ready_at = scene_ && picture_.pixels ? scene_->ready_at() : -1;
-    const std::int64_t due = waits_ ? ready_at : sync_.deadline();
-    return ready_at < 0 || due < 0 ? -1 : std::max(due, ready_at); // else on_ready comes first, or a picture
+    const std::int64_t ready = ready_at();
+    const std::int64_t due = waits_ ? ready : sync_.deadline();
+    return ready < 0 || due < 0 ? -1 : std::max(due, ready);
+}
+
+bool Screen::awaits_layout() const
+{
+    return scene_ && picture_.pixels && !fit().empty() && fit() != scene_->desktop().fit();
 }
 
 void Screen::begin_layout()

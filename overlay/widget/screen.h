@@ -54,7 +54,10 @@ public:
     void update(std::int64_t now, bool at_once = false);
     [[nodiscard]] std::int64_t deadline() const; ///< negative: none
 
-    /// Around update() and the window's own commit, when set_space() has changed something.
+    /// Whether the desktop is to be somewhere else in the window or of another size, which comes with the window's layout and not before:
+    /// the desktop's place changes with the window's commit, its size with its own.
+    [[nodiscard]] bool awaits_layout() const;
+    /// Around update() and the window's own commit, when set_space() has changed something or awaits_layout().
     void begin_layout();
     void end_layout();
 
@@ -73,6 +76,7 @@ private:
     static constexpr std::size_t kMostFresh = 16;
     void take_fresh();
     [[nodiscard]] Plan plan() const;
+    [[nodiscard]] std::int64_t ready_at() const;
 
     Statistics &statistics_;
     DesktopSync sync_;

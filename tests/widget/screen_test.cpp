@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::int64_t kRefresh = 16 * kMs;
 
-/// A guest's display of 64x48 pixels in a window of 128x128 logical ones, drawn as it is, and videos without decoders.
+/// A guest's display of 64x48 pixels in a window of 128x128 logical ones, which it fills from side to side, and videos without decoders.
 class ScreenTest : public testing::Test, protected VideoSurface::Listener {
 protected:
     ScreenTest()
@@ -31,7 +31,11 @@ protected:
         });
         static_cast<void>(connection_->transport().offer());
         parent_ = wl_compositor_create_surface(connection_->compositor());
-        compositor.on_commit = [this] { ++commits; };
+        compositor.on_commit = [this] {
+            ++commits;
+            const Box d = compositor.desktop();
+            EXPECT_TRUE(d.x1 >= 0 && d.y1 >= 0 && d.x2 <= kWindow.x2 && d.y2 <= kWindow.y2) << "the desktop leaves its window";
+        };
         attach();
         set_picture(64, 48);
         lay_out();
@@ -55,7 +59,6 @@ protected:
     {
         pixels_.assign(static_cast<std::size_t>(width) * static_cast<std::size_t>(height), 0x303030);
         screen_->set_picture({pixels_.data(), width, width, height}, virtual_now);
-        picture_ = {{0, 0, width, height}};
         wake_ = virtual_now;
     }
     void lose_picture()
@@ -66,7 +69,7 @@ protected:
     /// The window's next frame.
     void lay_out()
     {
-        screen_->set_space(32, 40, picture_.width(), picture_.height(), 1);
+        screen_->set_space(0, 0, kWindow.width(), kWindow.height(), 1);
         screen_->begin_layout();
         screen_->update(virtual_now, true);
         wl_surface_commit(parent_);
@@ -151,6 +154,7 @@ protected:
     unsigned turns = 0;   ///< updates
     unsigned commits = 0; ///< that the compositor has applied
     ModelCompositor compositor;
+    static constexpr SurfaceRect kWindow{{0, 0, 128, 128}};
     static constexpr GuestRect kAll{{0, 0, 64, 48}};
     static constexpr GuestRect kPart{{8, 8, 24, 20}};
 
@@ -166,7 +170,6 @@ private:
     Statistics statistics_;
     std::optional<Screen> screen_{statistics_};
     wl_surface *parent_ = nullptr;
-    GuestRect picture_;
     std::vector<std::uint32_t> pixels_;
     std::uint32_t serial_ = 0;
     std::uint32_t frames_ = 0;
@@ -186,7 +189,7 @@ protected:
         geometry(kAll);
         run(3 * kRefresh);
         EXPECT_EQ(screen().placement(1), Placement::kAbove);
-        EXPECT_EQ(compositor.shown().at(0).width, 64);
+        EXPECT_EQ(compositor.shown().at(0).width, 128);
     }
 };
 
@@ -197,11 +200,11 @@ TEST_F(FullScreen, video_that_covers_the_desktop_leaves_full_screen_and_ends_wit
     damage(kAll);
     geometry(kPart);
     run(2 * kRefresh);
-    EXPECT_EQ(compositor.shown().at(0).width, 16);
+    EXPECT_EQ(compositor.shown().at(0).width, 32);
     damage(kAll);
     geometry(kAll);
     run(2 * kRefresh);
-    EXPECT_EQ(compositor.shown().at(0).width, 64);
+    EXPECT_EQ(compositor.shown().at(0).width, 128);
     damage(kPart);
     run(0);
     end_stream();
@@ -250,6 +253,34 @@ TEST_F(ScreenTest, rests_while_the_guest_has_no_picture_whatever_its_geometries_
     set_picture(64, 48);
     run(3 * kRefresh);
     EXPECT_TRUE(is_shown());
+}
+
+TEST_F(ScreenTest, desktop_of_another_size_waits_for_the_layout_that_puts_it_in_its_place)
+{
+    EXPECT_EQ(compositor.desktop(), (Box{0, 16, 128, 112}));
+    set_picture(48, 64);
+    run(3 * kRefresh);
+    EXPECT_EQ(compositor.desktop(), (Box{0, 16, 128, 112})) << "it does not wait";
+    lay_out();
+    run(3 * kRefresh);
+    EXPECT_EQ(compositor.desktop(), (Box{16, 0, 112, 128}));
+}
+
+TEST_F(ScreenTest, layout_is_needed_again_when_no_buffer_was_free_for_it)
+{
+    for (int i = 0; i < 3; ++i) { // until the compositor draws, it reads them all
+        damage(kAll);
+        lay_out();
+    }
+    set_picture(48, 64);
+    lay_out();
+    EXPECT_TRUE(screen().awaits_layout());
+    run(3 * kRefresh);
+    EXPECT_EQ(compositor.desktop(), (Box{0, 16, 128, 112}));
+    lay_out();
+    EXPECT_FALSE(screen().awaits_layout());
+    run(3 * kRefresh);
+    EXPECT_EQ(compositor.desktop(), (Box{16, 0, 112, 128}));
 }
 
 } // namespace

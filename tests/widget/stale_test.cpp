@@ -94,7 +94,7 @@ public:
     void close_window() { screen_.detach(); }
     void lay_out()
     {
-        screen_.set_space(0, 0, width, height, 1);
+        screen_.set_space(0, 0, kWindow, kWindow, 1);
         screen_.begin_layout();
         screen_.update(virtual_now, true);
         wl_surface_commit(parent_);
@@ -139,7 +139,8 @@ public:
     ModelCompositor compositor;
     std::unique_ptr<Redirection> redirection;
     std::vector<std::uint8_t> heard; ///< what the viewer has said to the guest
-    int width = 0;
+    static constexpr int kWindow = 64; ///< as wide and as high, logical pixels
+    int width = 0;                     ///< of the guest's display
     int height = 0;
 
 private:
@@ -365,6 +366,8 @@ private:
             break;
         case End::kDisplayResize:
             viewer_->show_picture(pick(8, 48), pick(8, 40));
+            if (one_in(2)) // the window takes its time
+                viewer_->turn();
             viewer_->lay_out();
             return settle();
         case End::kWindowGone:
@@ -485,15 +488,19 @@ private:
     /// After every commit.
     void look()
     {
+        const Box desktop = viewer_->compositor.desktop();
+        if ((desktop.x1 < 0 || desktop.y1 < 0 || desktop.x2 > Viewer::kWindow || desktop.y2 > Viewer::kWindow) && wrong_.empty())
+            wrong_ = "the desktop leaves its window";
         for (const auto &shown : viewer_->compositor.shown()) {
             const auto epoch = ended_epochs_.find(shown.tag.stream);
             const bool old = epoch != ended_epochs_.end() && shown.tag.epoch < epoch->second && shown.tag != still_;
             if ((old || ended_.contains(shown.tag.stream)) && wrong_.empty())
                 wrong_ = "frame " + std::to_string(shown.tag.number) + " of epoch " + std::to_string(shown.tag.epoch)
                          + (old ? " is shown in a later one" : " of a stream that has ended is shown");
-            if ((shown.x + shown.width > viewer_->width || shown.y + shown.height > viewer_->height) && settled_size_
+            if ((shown.x < 0 || shown.y < 0 || shown.x + shown.width > desktop.width()
+                 || shown.y + shown.height > desktop.height())
                 && wrong_.empty())
-                wrong_ = "a video leaves the display";
+                wrong_ = "a video leaves the desktop";
         }
     }
 
@@ -509,7 +516,6 @@ private:
     std::set<std::uint32_t> ended_;
     std::map<std::uint32_t, std::uint32_t> ended_epochs_; ///< by stream, the first that may be shown
     std::optional<FrameTag> still_;
-    bool settled_size_ = false;
     std::string wrong_;
 };
 

@@ -28,6 +28,7 @@ public:
 
     /// Position and size. The position takes effect with the parent's next commit, the size with commit().
     void set_fit(const Fit &fit);
+    [[nodiscard]] const Fit &fit() const { return fit_; } ///< as it was set last
     /// Below the parent's own pixels or, as at first, above them; with the parent's next commit.
     void place(bool below_parent);
     /// Commits no picture at all, and so hides everything below it too, until the next commit().
