@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "desktop_sync.h"
 
+#include "damage.h"
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -58,7 +60,7 @@ void DesktopSync::update_mode()
             std::memcpy(shadow_.data() + std::ptrdiff_t{y} * live_.width, live_.row(y), std::size_t(live_.width) * 4);
     } else {
         for (const Piece &piece : pieces_)
-            damage_ |= piece.rect;
+            add_damage(damage_, piece.rect);
         forget_pieces();
     }
 }
@@ -99,7 +101,7 @@ void DesktopSync::damaged(const GuestRect &rect, std::int64_t now)
             stream.drawn = now;
     }
     if (shadow_.empty()) {
-        damage_ |= r;
+        add_damage(damage_, r);
         return;
     }
     Piece piece{r, now, {}};
@@ -151,7 +153,7 @@ void DesktopSync::release_pieces(std::size_t count, GuestRegion &damage)
         for (int y = r.y1; y < r.y2; ++y)
             std::memcpy(shadow_.data() + std::ptrdiff_t{y} * live_.width + r.x1,
                         piece.pixels.data() + std::ptrdiff_t{y - r.y1} * r.width(), std::size_t(r.width()) * 4);
-        damage |= r;
+        add_damage(damage, r);
         pieces_pixels_ -= piece.pixels.size();
         pieces_.pop_front();
     }

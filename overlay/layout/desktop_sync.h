@@ -62,7 +62,7 @@ public:
     void remove(std::uint32_t stream);
 
     struct Released {
-        GuestRegion damage;    ///< where released() has changed
+        GuestRegion damage;    ///< where released() has changed, by add_damage()
         bool geometry = false; ///< whether any applied() has
     };
     /// Releases all that can be.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "screen.h"
 
+#include "overlay/layout/damage.h"
+
 namespace spice_overlay {
 
 Status Screen::attach(WaylandConnection &connection, wl_surface *parent, std::function<void()> on_ready)
@@ -160,7 +162,7 @@ void Screen::update(std::int64_t now, bool at_once)
         return;
     take_fresh();
     DesktopSync::Released released = sync_.advance(now);
-    damage_ |= released.damage;
+    add_damage(damage_, released.damage);
     bool rearranged = dirty_ || released.geometry;
     if (!rearranged && damage_.empty())
         return;

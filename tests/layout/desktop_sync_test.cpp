@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include "overlay/layout/damage.h"
 #include "overlay/layout/desktop_sync.h"
 
 #include <gtest/gtest.h>
@@ -440,6 +441,26 @@ TEST(DesktopSync, desktop_damage_elsewhere_is_released_at_once)
     bench.sync.damaged(elsewhere, 5);
     EXPECT_EQ(bench.sync.advance(5).damage, GuestRegion(elsewhere));
     EXPECT_LT(bench.sync.deadline(), 0);
+}
+
+TEST(DesktopSync, damage_of_a_display_that_nobody_looks_at_does_not_grow_without_end)
+{
+    for (const bool kept_back : {false, true}) {
+        Bench bench;
+        if (!kept_back)
+            bench.sync.remove(1);
+        GuestRegion all;
+        for (int y = 0; y < kHeight; y += 2)
+            for (int x = y % 4; x < kWidth; x += 4) {
+                const GuestRect speckle = GuestRect::from_size(x, y, 1, 1);
+                bench.sync.damaged(speckle, 5);
+                all |= speckle;
+            }
+        const GuestRegion damage = bench.sync.advance(5 + DesktopSync::kMostPatience).damage;
+        EXPECT_LE(damage.boxes().size(), kMostDamage);
+        EXPECT_TRUE((all - damage).empty());
+        EXPECT_TRUE((damage - GuestRegion(Bench::bounds())).empty());
+    }
 }
 
 TEST(DesktopSync, without_placeholder_a_region_shrinks_with_the_damage_that_covers_it)

@@ -155,7 +155,14 @@ struct ModelRequests {
     {
         data<Surface>(surface)->pending.buffer = buffer ? *data<std::shared_ptr<Buffer>>(buffer) : nullptr;
     }
-    static void damage(wl_client *, wl_resource *, std::int32_t, std::int32_t, std::int32_t, std::int32_t) {}
+    static void damage(wl_client *, wl_resource *surface, std::int32_t, std::int32_t, std::int32_t, std::int32_t)
+    {
+        ++data<Surface>(surface)->compositor->boxes;
+    }
+    static void change_region(wl_client *, wl_resource *region, std::int32_t, std::int32_t, std::int32_t, std::int32_t)
+    {
+        ++data<ModelCompositor>(region)->boxes;
+    }
     static void frame(wl_client *client, wl_resource *surface, std::uint32_t id)
     {
         wl_resource *callback = wl_resource_create(client, &wl_callback_interface, 1, id);
@@ -193,9 +200,9 @@ struct ModelRequests {
     }
     static void create_region(wl_client *client, wl_resource *resource, std::uint32_t id)
     {
-        static const struct wl_region_interface implementation = {destroy, damage, damage};
-        wl_resource_set_implementation(make(client, wl_region_interface, resource, id), &implementation, nullptr,
-                                       nullptr);
+        static const struct wl_region_interface implementation = {destroy, change_region, change_region};
+        wl_resource_set_implementation(make(client, wl_region_interface, resource, id), &implementation,
+                                       wl_resource_get_user_data(resource), nullptr);
     }
     static void bind_compositor(wl_client *client, void *compositor, std::uint32_t version, std::uint32_t id)
     {

@@ -52,6 +52,7 @@ public:
     bool covered = false;        ///< by another window: nothing of the viewer's is seen
 
     wl_display *display = nullptr; ///< the client's
+    unsigned boxes = 0;            ///< of damage and of regions that the client has told
 
 private:
     friend struct ModelRequests;

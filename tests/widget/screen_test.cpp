@@ -3,6 +3,7 @@
 #include "dmabuf/formats.h"
 #include "dmabuf/memfd.h"
 #include "model_compositor.h"
+#include "overlay/layout/damage.h"
 #include "overlay/present/wayland/transport.h"
 #include "overlay/widget/screen.h"
 #include "virtual_clock.h"
@@ -82,15 +83,21 @@ protected:
         screen_->damaged(rect, virtual_now);
         wake_ = virtual_now;
     }
+    static wire::Rect wire_rect(const GuestRect &r)
+    {
+        return {r.x1, r.y1, static_cast<std::uint32_t>(r.width()), static_cast<std::uint32_t>(r.height())};
+    }
     void geometry(const GuestRect &target, bool visible = true)
+    {
+        geometry(target, visible ? std::vector<wire::Rect>{wire_rect(target)} : std::vector<wire::Rect>());
+    }
+    void geometry(const GuestRect &target, const std::vector<wire::Rect> &visible)
     {
         wire::Geometry g;
         g.stream = 1;
         g.serial = ++serial_;
-        g.target = {target.x1, target.y1, static_cast<std::uint32_t>(target.width()),
-                    static_cast<std::uint32_t>(target.height())};
-        if (visible)
-            g.visible = {g.target};
+        g.target = wire_rect(target);
+        g.visible = visible;
         screen_->geometry(1, g, virtual_now);
         wake_ = virtual_now;
     }
@@ -281,6 +288,29 @@ TEST_F(ScreenTest, layout_is_needed_again_when_no_buffer_was_free_for_it)
     EXPECT_FALSE(screen().awaits_layout());
     run(3 * kRefresh);
     EXPECT_EQ(compositor.desktop(), (Box{16, 0, 112, 128}));
+}
+
+TEST_F(ScreenTest, speckles_take_no_more_requests_than_a_compositor_that_stands_still_can_keep)
+{
+    begin_stream();
+    geometry(kAll);
+    show_frame();
+    run(3 * kRefresh);
+    std::vector<wire::Rect> bars; // across each other: 440 boxes of them
+    for (int i = 0; i < 20; ++i) {
+        bars.push_back({2 * i, 0, 1, 48});
+        bars.push_back({0, 2 * i, 64, 1});
+    }
+    compositor.boxes = 0;
+    geometry(kAll, bars);
+    for (int y = 0; y < 48; y += 2)
+        for (int x = 0; x < 64; x += 2)
+            damage(GuestRect::from_size(x, y, 1, 1));
+    commits = 0;
+    run(3 * kRefresh);
+    EXPECT_EQ(screen().placement(1), Placement::kBelow);
+    EXPECT_GT(commits, 0u);
+    EXPECT_LT(compositor.boxes, 2 * kMostDamage + 8);
 }
 
 } // namespace

@@ -2,6 +2,7 @@
 #include "desktop_surface.h"
 
 #include "copy_opaque.h"
+#include "overlay/layout/damage.h"
 #include "portclient/base/clock.h"
 #include "portclient/base/unique_fd.h"
 #include "single_event.h"
@@ -143,14 +144,15 @@ bool DesktopSurface::has_free_buffer() const
     return std::any_of(buffers_.begin(), buffers_.end(), [](const Buffer &b) { return !b.busy; });
 }
 
-/// Tells the compositor what of the surface is opaque: everything but the hole, rounded outwards.
+/// Tells the compositor what of the surface is opaque: everything but the hole, rounded outwards, or the box around it if it takes too many.
 void DesktopSurface::update_opaque_region()
 {
     if (fit_.empty())
         return;
     wl_region *opaque = wl_compositor_create_region(connection_.compositor());
     wl_region_add(opaque, 0, 0, fit_.width, fit_.height);
-    for (const Box &b : hole_.boxes()) {
+    const GuestRegion around = hole_.bounds();
+    for (const Box &b : (hole_.boxes().size() > kMostDamage ? around : hole_).boxes()) {
         int x1 = static_cast<int>(std::floor(b.x1 * fit_.scale_x()));
         int y1 = static_cast<int>(std::floor(b.y1 * fit_.scale_y()));
         int x2 = static_cast<int>(std::ceil(b.x2 * fit_.scale_x()));
@@ -166,7 +168,9 @@ bool DesktopSurface::commit(const Picture &picture, const GuestRegion &damage, c
     bool resized = picture.width != width_ || picture.height != height_;
     if (resized && !allocate(picture.width, picture.height))
         return false;
-    GuestRegion changed = resized ? GuestRegion(picture.bounds()) : (damage | hole.difference(hole_)) & picture.bounds();
+    GuestRegion changed = resized ? picture.bounds() : damage;
+    add_damage(changed, hole.difference(hole_));
+    changed &= picture.bounds();
     if (changed.empty()) {
         commit_state();
         return true;
@@ -178,7 +182,7 @@ bool DesktopSurface::commit(const Picture &picture, const GuestRegion &damage, c
     if (!target)
         return false;
     for (Buffer &b : buffers_)
-        b.stale |= changed;
+        add_damage(b.stale, changed);
     if (hole != hole_) {
         hole_ = hole;
         update_opaque_region();

@@ -41,9 +41,9 @@ public:
     /// `on_ready` tells, or is not going to be. Negative: not before a buffer is free, which `on_ready` tells.
     [[nodiscard]] std::int64_t ready_at() const { return has_free_buffer() ? ready_at_ : -1; }
 
-    /// Commits what has changed together with all pending state of the surfaces below it. `damage` and `hole` are exact; outside of both
-    /// nothing is copied. `seen`: whether anything of it is, between what lies above. False: no buffer is free, or no memory; nothing is
-    /// committed then.
+    /// Commits what has changed together with all pending state of the surfaces below it. Outside of `damage` and of what has changed in `hole`
+    /// nothing is copied, unless together they take more than kMostDamage boxes. `seen`: whether anything of the desktop is, between what
+    /// lies above. False: no buffer is free, or no memory; nothing is committed then.
     bool commit(const Picture &picture, const GuestRegion &damage, const GuestRegion &hole, bool seen);
     /// Commits pending state alone, the picture as it is.
     void commit_state();
