@@ -24,6 +24,7 @@ Status Screen::attach(WaylandConnection &connection, wl_surface *parent, std::fu
 void Screen::detach()
 {
     scene_.reset();
+    drop_outdated();
 }
 
 void Screen::set_picture(const Picture &picture, std::int64_t now)
@@ -57,7 +58,7 @@ Fit Screen::fit() const
 
 void Screen::add_stream(std::uint32_t stream, std::uint16_t rotation, VideoSurface::Listener &listener)
 {
-    streams_[stream] = {rotation, &listener, nullptr, {}, {}};
+    streams_[stream] = {rotation, &listener, nullptr, false, {}, {}};
     if (scene_)
         scene_->add(stream, rotation, listener);
     dirty_ = true;
@@ -107,6 +108,7 @@ void Screen::show(std::uint32_t id, VideoFramePtr frame)
         dirty_ = true;
     }
     it->second.newest = frame;
+    it->second.outdated = false;
     if (VideoSurface *surface = scene_ ? scene_->find(id) : nullptr)
         surface->show(std::move(frame));
 }
@@ -118,10 +120,23 @@ void Screen::flush(std::uint32_t id)
         return;
     VideoSurface *surface = scene_ ? scene_->find(id) : nullptr;
     it->second.newest = surface ? surface->forget_unshown() : nullptr;
-    if (it->second.newest)
+    it->second.outdated = it->second.newest != nullptr;
+    if (it->second.outdated)
         return;
     sync_.set_showing(id, false);
     dirty_ = true;
+}
+
+/// Of videos that are hidden. Returns whether there was any.
+bool Screen::drop_outdated()
+{
+    bool any = false;
+    for (const auto &[id, stream] : streams_)
+        if (stream.outdated && placement(id) == Placement::kHidden) {
+            flush(id);
+            any = true;
+        }
+    return any;
 }
 
 VideoFramePtr Screen::newest(std::uint32_t stream) const
@@ -153,8 +168,10 @@ void Screen::update(std::int64_t now, bool at_once)
         scene_->clear();
         gone_ = false;
     }
-    if (scene_ && !picture_.pixels)
+    if (scene_ && !picture_.pixels) {
         scene_->hide_videos(); // what they belong to is no more
+        drop_outdated();
+    }
     if (!scene_ || !picture_.pixels)
         return;
     waits_ = !at_once && (ready_at() < 0 || now < ready_at());
@@ -175,6 +192,7 @@ void Screen::update(std::int64_t now, bool at_once)
     }
     damage_ = {};
     dirty_ = false;
+    waits_ = drop_outdated(); // for which damage may have been kept back
     if (!moved)
         return;
     ++statistics_.geometry_transactions;

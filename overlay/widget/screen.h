@@ -43,7 +43,7 @@ public:
     void remove_stream(std::uint32_t stream);
     void geometry(std::uint32_t stream, const wire::Geometry &geometry, std::int64_t now);
     void show(std::uint32_t stream, VideoFramePtr frame); ///< the frame is due
-    /// Frames that were shown come no more, but for the one that is on the screen: it stays until the next.
+    /// Frames that were shown come no more, but for the one that is on the screen: it stays until the next, or until it is hidden.
     void flush(std::uint32_t stream);
     [[nodiscard]] bool has_frame(std::uint32_t stream) const { return newest(stream) != nullptr; }
     [[nodiscard]] VideoFramePtr newest(std::uint32_t stream) const; ///< null: none yet
@@ -67,7 +67,8 @@ private:
     struct Stream {
         std::uint16_t rotation = 0;
         VideoSurface::Listener *listener = nullptr;
-        VideoFramePtr newest; ///< to show again on a new window
+        VideoFramePtr newest;  ///< to show again on a new window
+        bool outdated = false; ///< that is of before flush(): once it is off the screen it does not come back
         std::optional<wire::Geometry> geometry; ///< to clip again to another picture
         std::deque<std::pair<wire::Geometry, std::int64_t>>
             fresh; ///< with when they came: sync_ does not know them yet
@@ -75,6 +76,7 @@ private:
     /// Of a stream, between two updates: of a guest that sends more only the newest count.
     static constexpr std::size_t kMostFresh = 16;
     void take_fresh();
+    bool drop_outdated();
     [[nodiscard]] Plan plan() const;
     [[nodiscard]] std::int64_t ready_at() const;
 
@@ -89,7 +91,7 @@ private:
     bool gone_ = false;
     GuestRegion damage_; ///< released, not yet committed
     bool dirty_ = true;  ///< something other than pixels has changed since the last commit
-    bool waits_ = false; ///< the last update() came too early
+    bool waits_ = false; ///< the last update() has left something to do
 };
 
 } // namespace spice_overlay

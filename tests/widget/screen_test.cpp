@@ -56,6 +56,7 @@ protected:
     {
         EXPECT_TRUE(screen_->attach(*connection_, parent_, [this] { wake_ = virtual_now; }));
     }
+    void detach() { screen_->detach(); }
     void set_picture(int width, int height)
     {
         pixels_.assign(static_cast<std::size_t>(width) * static_cast<std::size_t>(height), 0x303030);
@@ -288,6 +289,65 @@ TEST_F(ScreenTest, layout_is_needed_again_when_no_buffer_was_free_for_it)
     EXPECT_FALSE(screen().awaits_layout());
     run(3 * kRefresh);
     EXPECT_EQ(compositor.desktop(), (Box{16, 0, 112, 128}));
+}
+
+class OldEpoch : public ScreenTest {
+protected:
+    OldEpoch()
+    {
+        begin_stream();
+        geometry(kPart);
+        show_frame(1);
+        run(3 * kRefresh);
+        new_epoch();
+        run(3 * kRefresh);
+        EXPECT_TRUE(is_shown()) << "until the next frame";
+    }
+    void expect_new_frame_alone()
+    {
+        run(5 * kRefresh);
+        EXPECT_FALSE(is_shown()) << "a frame of the old epoch is back";
+        EXPECT_FALSE(screen().has_frame(1));
+        show_frame(2);
+        run(3 * kRefresh);
+        EXPECT_EQ(compositor.shown().at(0).tag.epoch, 2u);
+    }
+};
+
+TEST_F(OldEpoch, frame_that_was_hidden_does_not_come_back)
+{
+    geometry(kPart, false);
+    run(5 * kRefresh);
+    EXPECT_FALSE(is_shown());
+    geometry(kPart);
+    expect_new_frame_alone();
+}
+
+TEST_F(OldEpoch, frame_does_not_come_back_with_the_picture)
+{
+    lose_picture();
+    run(kRefresh);
+    EXPECT_FALSE(is_shown());
+    set_picture(64, 48);
+    expect_new_frame_alone();
+}
+
+TEST_F(OldEpoch, frame_does_not_come_back_with_the_window)
+{
+    detach();
+    attach();
+    lay_out();
+    expect_new_frame_alone();
+}
+
+TEST_F(OldEpoch, frame_of_the_new_one_that_comes_while_nothing_is_visible_is_shown)
+{
+    show_frame(2);
+    geometry(kPart, false);
+    run(5 * kRefresh);
+    geometry(kPart);
+    run(5 * kRefresh);
+    EXPECT_EQ(compositor.shown().at(0).tag.epoch, 2u);
 }
 
 TEST_F(ScreenTest, speckles_take_no_more_requests_than_a_compositor_that_stands_still_can_keep)

@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 #include <wayland-client.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <optional>
@@ -357,7 +358,12 @@ private:
             ++tag_.epoch, tag_.number = 0;
             say(wire::PlayState{id_, tag_.epoch, wire::PlayMode::kPlaying, 65536});
             ended_epochs_[stream] = tag_.epoch;
-            return settle();
+            settle();
+            if (one_in(3)) { // what is still on the screen leaves it
+                tell_geometry(false);
+                settle();
+            }
+            return;
         case End::kDecoderGivenUp:
             wear_out_decoder();
             break;
@@ -488,6 +494,9 @@ private:
     /// After every commit.
     void look()
     {
+        const auto is_still = [this](const auto &shown) { return shown.tag == still_; };
+        if (std::ranges::none_of(viewer_->compositor.shown(), is_still))
+            still_.reset();
         const Box desktop = viewer_->compositor.desktop();
         if ((desktop.x1 < 0 || desktop.y1 < 0 || desktop.x2 > Viewer::kWindow || desktop.y2 > Viewer::kWindow) && wrong_.empty())
             wrong_ = "the desktop leaves its window";
