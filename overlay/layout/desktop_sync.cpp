@@ -16,7 +16,9 @@ constexpr std::size_t kMaxPieces = 1024;
 constexpr std::size_t kMaxPiecesPixels = 16u << 20; // 64 MiB
 constexpr std::size_t kMaxWaiting = 128;
 constexpr std::size_t kMaxTries = 256;
-constexpr std::size_t kMostAwaited = 1024; // boxes
+// What a guest without placeholders makes each damage of its desktop cost: geometries of a stream, and boxes of each.
+constexpr std::size_t kMostAwaiting = 16;
+constexpr std::size_t kMostAwaited = 32;
 
 /// Steps of the search, of which a pixel looked at is one.
 constexpr std::int64_t kWorkOfFit = 16;    ///< of looking whether a geometry fits, pixels aside
@@ -38,6 +40,12 @@ bool near(std::uint32_t a, std::uint32_t b)
             return false;
     }
     return true;
+}
+
+/// What of `region` is left to wait for, or more.
+GuestRegion awaited_without(const GuestRegion &region, const GuestRegion &without)
+{
+    return region.minus(without, kMostAwaited).value_or(region.bounds());
 }
 
 } // namespace
@@ -94,8 +102,9 @@ void DesktopSync::damaged(const GuestRect &rect, std::int64_t now)
     if (r.empty())
         return;
     for (auto &[id, stream] : streams_) {
-        for (Waiting &w : stream.waiting)
-            w.awaited -= r;
+        for (std::size_t i = 0; i < std::min(stream.waiting.size(), kMostAwaiting); ++i)
+            if (GuestRegion &awaited = stream.waiting[stream.waiting.size() - 1 - i].awaited; !awaited.empty())
+                awaited = awaited_without(awaited, r);
         if ((stream.applied && !stream.applied->target.intersected(r).empty())
             || (!stream.waiting.empty() && !stream.waiting.back().geometry.target.intersected(r).empty()))
             stream.drawn = now;
@@ -121,12 +130,13 @@ void DesktopSync::geometry(std::uint32_t id, const VideoGeometry &geometry, std:
     Stream &stream = streams_[id];
     Waiting w{geometry, now, {}};
     if (!geometry.placeholder && stream.applied && stream.applied->target == geometry.target && stream.showing)
-        w.awaited =
-            stream.applied->visible.minus(geometry.visible, kMostAwaited).value_or(stream.applied->visible.bounds());
+        w.awaited = awaited_without(stream.applied->visible, geometry.visible);
     stream.told = now;
     if (stream.waiting.size() == kMaxWaiting)
         stream.waiting.pop_front();
     stream.waiting.push_back(std::move(w));
+    if (stream.waiting.size() > kMostAwaiting)
+        stream.waiting[stream.waiting.size() - 1 - kMostAwaiting].awaited = {};
 }
 
 void DesktopSync::set_showing(std::uint32_t id, bool showing)

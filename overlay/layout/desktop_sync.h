@@ -36,7 +36,7 @@ struct Picture {
 /// placeholder is nothing to go by.
 ///
 /// Without a placeholder (or a video on show) damage is released at once; a visible region that shrinks then waits
-/// for damage over what it loses, or kShrinkPatience. Growing and moving do not wait.
+/// for damage over what it loses, or kShrinkPatience: of more than 16 the oldest do not. Growing and moving do not wait.
 ///
 /// One thread. Times are ns of CLOCK_MONOTONIC.
 class DesktopSync {
@@ -85,7 +85,7 @@ private:
     struct Waiting {
         VideoGeometry geometry;
         std::int64_t since = 0;
-        GuestRegion awaited; ///< without a placeholder: what is still to be damaged before the region may shrink
+        GuestRegion awaited; ///< without a placeholder, of the newest: what is to be damaged before the region shrinks
     };
     struct Stream {
         std::optional<VideoGeometry> applied;

@@ -58,7 +58,7 @@ Fit Screen::fit() const
 
 void Screen::add_stream(std::uint32_t stream, std::uint16_t rotation, VideoSurface::Listener &listener)
 {
-    streams_[stream] = {rotation, &listener, nullptr, false, {}, {}};
+    streams_[stream] = {rotation, &listener, nullptr, false, {}, {}, 0};
     if (scene_)
         scene_->add(stream, rotation, listener);
     dirty_ = true;
@@ -78,24 +78,26 @@ void Screen::geometry(std::uint32_t stream, const wire::Geometry &geometry, std:
         return;
     it->second.geometry = geometry;
     auto &fresh = it->second.fresh;
-    if (fresh.size() == kMostFresh || (!fresh.empty() && !it->second.newest))
+    if (!fresh.empty() && (it->second.taken + fresh.size() == kMostFresh || !it->second.newest))
         fresh.pop_front();
     fresh.emplace_back(geometry, now);
 }
 
 void Screen::damaged(const GuestRect &rect, std::int64_t now)
 {
-    take_fresh(); // it may be what they wait for
+    // It may be what they wait for. Of those that are too many the newest may still come.
+    for (auto &[id, stream] : streams_)
+        if (stream.taken + stream.fresh.size() < kMostFresh)
+            take_fresh(id, stream);
     sync_.damaged(rect, now);
 }
 
-void Screen::take_fresh()
+void Screen::take_fresh(std::uint32_t id, Stream &stream)
 {
-    for (auto &[id, stream] : streams_) {
-        for (const auto &[geometry, since] : stream.fresh)
-            sync_.geometry(id, VideoGeometry(geometry, picture_.bounds()), since);
-        stream.fresh.clear();
-    }
+    for (const auto &[geometry, since] : stream.fresh)
+        sync_.geometry(id, VideoGeometry(geometry, picture_.bounds()), since);
+    stream.taken += stream.fresh.size();
+    stream.fresh.clear();
 }
 
 void Screen::show(std::uint32_t id, VideoFramePtr frame)
@@ -177,7 +179,10 @@ void Screen::update(std::int64_t now, bool at_once)
     waits_ = !at_once && (ready_at() < 0 || now < ready_at());
     if (waits_)
         return;
-    take_fresh();
+    for (auto &[id, stream] : streams_) {
+        take_fresh(id, stream);
+        stream.taken = 0;
+    }
     DesktopSync::Released released = sync_.advance(now);
     add_damage(damage_, released.damage);
     bool rearranged = dirty_ || released.geometry;

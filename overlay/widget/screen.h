@@ -72,10 +72,11 @@ private:
         std::optional<wire::Geometry> geometry; ///< to clip again to another picture
         std::deque<std::pair<wire::Geometry, std::int64_t>>
             fresh; ///< with when they came: sync_ does not know them yet
+        std::size_t taken = 0; ///< those that sync_ has got since the last update
     };
-    /// Of a stream, between two updates: of a guest that sends more only the newest count.
+    /// Of a stream, between two updates, damage between them or not: of a guest that sends more only the newest count.
     static constexpr std::size_t kMostFresh = 16;
-    void take_fresh();
+    void take_fresh(std::uint32_t id, Stream &stream);
     bool drop_outdated();
     [[nodiscard]] Plan plan() const;
     [[nodiscard]] std::int64_t ready_at() const;

@@ -488,6 +488,58 @@ TEST(DesktopSync, without_placeholder_a_region_shrinks_with_the_damage_that_cove
     EXPECT_TRUE(bench.sync.advance(30).geometry);
 }
 
+/// A video without a placeholder, shown whole, whose region then shrinks.
+class Shrinking : public testing::Test {
+protected:
+    Shrinking()
+    {
+        bench.sync.remove(1);
+        bench.sync.geometry(1, geometry(1, {}), 0);
+        bench.sync.set_showing(1, true);
+        (void)bench.sync.advance(0);
+    }
+    static VideoGeometry geometry(std::uint32_t serial, const GuestRegion &without)
+    {
+        VideoGeometry g;
+        g.serial = serial;
+        g.target = kVideo;
+        g.visible = GuestRegion(kVideo) - without;
+        return g;
+    }
+    static constexpr GuestRect kVideo{{0, 0, 80, 60}};
+    Bench bench;
+};
+
+TEST_F(Shrinking, of_many_geometries_the_newest_sixteen_wait_for_damage_and_no_others)
+{
+    for (int i = 2; i <= 40; ++i)
+        bench.sync.geometry(1, geometry(static_cast<std::uint32_t>(i), GuestRect{{0, 0, i, 1}}), 10);
+    EXPECT_TRUE(bench.sync.advance(10).geometry);
+    EXPECT_EQ(bench.sync.applied(1)->serial, 24u);
+    bench.sync.damaged({{0, 0, 30, 1}}, 10);
+    EXPECT_TRUE(bench.sync.advance(10).geometry);
+    EXPECT_EQ(bench.sync.applied(1)->serial, 30u);
+    EXPECT_TRUE(bench.sync.advance(10 + DesktopSync::kShrinkPatience).geometry);
+    EXPECT_EQ(bench.sync.applied(1)->serial, 40u);
+}
+
+TEST_F(Shrinking, what_is_lost_in_many_pieces_is_awaited_as_the_box_around_them)
+{
+    GuestRegion speckles;
+    for (int i = 0; i < 80; i += 2)
+        speckles |= GuestRect::from_size(i, i / 2, 1, 1);
+    for (const bool from_the_start : {true, false}) { // or by the damage
+        bench.sync.geometry(1, geometry(2, {}), 20);
+        (void)bench.sync.advance(20);
+        bench.sync.geometry(1, geometry(3, from_the_start ? speckles : GuestRegion(kVideo)), 20);
+        for (std::size_t i = 0; i < speckles.boxes().size(); ++i)
+            bench.sync.damaged(speckles.rect(i), 20);
+        EXPECT_FALSE(bench.sync.advance(20).geometry);
+        bench.sync.damaged(kVideo, 20);
+        EXPECT_TRUE(bench.sync.advance(20).geometry);
+    }
+}
+
 TEST(DesktopSync, a_removed_stream_lets_go_of_everything_kept_back)
 {
     Bench bench;

@@ -84,7 +84,10 @@ struct ModelCompositor::Surface {
             return true; // the viewer's window, whose buffers are GTK's affair
         return buffer && placed && parent && parent->is_mapped();
     }
-    [[nodiscard]] bool is_video() const { return is_mapped() && parent && parent->is_subsurface && !buffer->has_alpha(); }
+    [[nodiscard]] bool is_video() const
+    {
+        return is_mapped() && parent && parent->is_subsurface && !buffer->has_alpha();
+    }
     void leave_parent()
     {
         if (!parent)

@@ -35,7 +35,8 @@ protected:
         compositor.on_commit = [this] {
             ++commits;
             const Box d = compositor.desktop();
-            EXPECT_TRUE(d.x1 >= 0 && d.y1 >= 0 && d.x2 <= kWindow.x2 && d.y2 <= kWindow.y2) << "the desktop leaves its window";
+            EXPECT_TRUE(d.x1 >= 0 && d.y1 >= 0 && d.x2 <= kWindow.x2 && d.y2 <= kWindow.y2)
+                << "the desktop leaves its window";
         };
         attach();
         set_picture(64, 48);
@@ -124,8 +125,9 @@ protected:
         EXPECT_EQ(::pwrite(memory.fd.get(), &tag, sizeof tag, 0), static_cast<ssize_t>(sizeof tag));
         DecodedFrame decoded{};
         decoded.crop = {0, 0, 16, 16};
-        screen_->show(1, std::make_shared<VideoFrame>(
-                             VideoBuffer::create(*connection_, std::move(memory), [](bool) {}).value(), decoded, [] {}));
+        screen_->show(
+            1, std::make_shared<VideoFrame>(VideoBuffer::create(*connection_, std::move(memory), [](bool) {}).value(),
+                                            decoded, [] {}));
         wake_ = virtual_now;
     }
     void new_epoch()
@@ -289,6 +291,18 @@ TEST_F(ScreenTest, layout_is_needed_again_when_no_buffer_was_free_for_it)
     EXPECT_FALSE(screen().awaits_layout());
     run(3 * kRefresh);
     EXPECT_EQ(compositor.desktop(), (Box{16, 0, 112, 128}));
+}
+
+TEST_F(FullScreen, of_geometries_with_damage_between_them_sixteen_count_until_the_next_commit)
+{
+    for (int i = 1; i <= 40; ++i) {
+        geometry(kAll, {{0, 0, 64, static_cast<std::uint32_t>(48 - i)}});
+        damage({{0, 0, 1, 1}});
+    }
+    run(0);
+    EXPECT_EQ(screen().placement(1), Placement::kAbove) << "more than sixteen, of which the oldest do not wait";
+    run(3 * kRefresh);
+    EXPECT_EQ(screen().placement(1), Placement::kBelow);
 }
 
 class OldEpoch : public ScreenTest {

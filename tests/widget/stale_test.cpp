@@ -498,7 +498,8 @@ private:
         if (std::ranges::none_of(viewer_->compositor.shown(), is_still))
             still_.reset();
         const Box desktop = viewer_->compositor.desktop();
-        if ((desktop.x1 < 0 || desktop.y1 < 0 || desktop.x2 > Viewer::kWindow || desktop.y2 > Viewer::kWindow) && wrong_.empty())
+        if ((desktop.x1 < 0 || desktop.y1 < 0 || desktop.x2 > Viewer::kWindow || desktop.y2 > Viewer::kWindow)
+            && wrong_.empty())
             wrong_ = "the desktop leaves its window";
         for (const auto &shown : viewer_->compositor.shown()) {
             const auto epoch = ended_epochs_.find(shown.tag.stream);
