@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Every shipped scene, at each of its steps, pixel by pixel: on Weston with GL (wl_shm YUV) and with pixman (XRGB).
+"""Every shipped scene, at each of its steps, pixel by pixel: on Weston with GL (wl_shm YUV) and with pixman (XRGB), and on Debian 13's
+what a newer compositor does otherwise.
 
 usage: scenes_test.py --build DIR [--keep DIR] [--filter TEXT]"""
 
@@ -15,13 +16,14 @@ import cases
 import clips
 import rehearsal
 import stage as staging
+import weston_tree
 from cases import Skip, check
 from PIL import Image
 
 TRANSPORTS = {"gl": ("wl_shm/YU12", "wl_shm/NV12"), "pixman": ("wl_shm/XR24",)}
 
 
-def run(options, renderer, scene):
+def run(options, renderer, scene, inside=None):
     videos = rehearsal.clips_for(scene, options.clips, count=300)
     references = {index: clips.Reference(video, options.clips) for index, video in videos.items()}
     missing = [index for index in range(1, max(videos, default=0) + 1) if index not in videos]
@@ -51,7 +53,7 @@ def run(options, renderer, scene):
                     )
 
     with staging.Stage(options.build, options.keep and options.keep / f"logs-{renderer}-{scene.stem}") as stage:
-        weston = staging.Weston(stage, renderer)
+        weston = staging.Weston(stage, renderer, inside=inside)
         host = staging.Host(stage, scene)
         viewer = staging.Viewer(stage, weston, host.uri)
         host.wait("client-connected")
@@ -82,21 +84,26 @@ def main():
     options, _ = parser.parse_known_args()
     options.clips = options.build / "test-clips"
 
-    def case(renderer, scene):
+    def case(renderer, scene, tree=None):
         def run_case():
             try:
-                run(options, renderer, scene)
+                run(options, renderer, scene, tree and tree())
             except staging.Missing as missing:
                 raise Skip(str(missing)) from None
 
-        return f"every_pixel_is_right_at_each_step_of_{scene.stem}_on_{renderer}", run_case
+        return f"every_pixel_is_right_at_each_step_of_{scene.stem}_on_{renderer}{'_of_debian_13' if tree else ''}", run_case
 
     scenes = [
         scene
         for scene in sorted((ROOT / "tests/host/scenes").glob("*.scene"))
         if re.search(r"^\s*step\b", scene.read_text(), re.M)
     ]
-    cases.main("Scenes", [case(renderer, scene) for renderer in ("gl", "pixman") for scene in scenes])
+    full_screen = ROOT / "tests/host/scenes/full-screen.scene"
+    cases.main(
+        "Scenes",
+        [case(renderer, scene) for renderer in ("gl", "pixman") for scene in scenes]
+        + [case("gl", full_screen, weston_tree.WestonTree)],
+    )
 
 
 if __name__ == "__main__":
