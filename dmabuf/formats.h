@@ -32,6 +32,12 @@ inline constexpr std::uint32_t kFourccP010 = fourcc_code('P', '0', '1', '0');
 inline constexpr std::uint64_t kModifierLinear = 0;
 inline constexpr std::uint64_t kModifierInvalid = 0x00ffffffffffffff; ///< the driver knows the layout, or guesses it
 
+/// Whether its samples are colours themselves; else they are YUV.
+constexpr bool holds_rgb(std::uint32_t fourcc)
+{
+    return fourcc == kFourccXrgb8888 || fourcc == kFourccArgb8888 || fourcc == kFourccXbgr8888;
+}
+
 /// The four characters of a fourcc, for people.
 [[nodiscard]] std::string fourcc_name(std::uint32_t fourcc);
 

@@ -217,7 +217,7 @@ void Service::show(AVFrame &frame, FramePool::Slot *surface)
         extend_edges(slot->layout, {slot->memory.data(), slot->memory.size()}, static_cast<std::uint32_t>(frame.width),
                      static_cast<std::uint32_t>(frame.height));
     const std::int64_t pts = frame.pts != AV_NOPTS_VALUE ? frame.pts : last_pts_;
-    const bool rgb = (surface ? surface->surface->fourcc() : slot->layout.fourcc) == kFourccXrgb8888;
+    const bool rgb = holds_rgb(surface ? surface->surface->fourcc() : slot->layout.fourcc);
     send_frame(*slot, crop, pts, rgb ? YuvColour::kUnsaid : ladder_->software().rule().to_be_told(frame));
 }
 

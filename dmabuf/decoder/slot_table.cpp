@@ -2,6 +2,7 @@
 #include "slot_table.h"
 
 #include "dmabuf/memfd.h"
+#include "yuv_colour.h"
 
 #include <algorithm>
 #include <string>
@@ -94,7 +95,7 @@ Result<FrameBuffer> SlotTable::buffer(const ipc::Buffer &message, std::vector<Un
     const std::size_t total = total_ - slot.size + static_cast<std::size_t>(bytes);
     if (total > ipc::kMaxFrameMemory)
         return Error{"more than " + std::to_string(ipc::kMaxFrameMemory >> 20) + " MiB of frames"};
-    slot = {static_cast<std::size_t>(bytes), came, message.width, message.height, false, false};
+    slot = {static_cast<std::size_t>(bytes), came, message.fourcc, message.width, message.height, false, false};
     total_ = total;
     descriptors_ = descriptors;
     return buffer;
@@ -111,6 +112,9 @@ Status SlotTable::frame(const ipc::Frame &message)
         return Error{"frame in a slot that is still on show"};
     if (!inside(message.crop, slot.width, slot.height))
         return Error{"picture outside its buffer"};
+    // Whoever tells a compositor of such colours for an RGB buffer breaks the protocol.
+    if (holds_rgb(slot.fourcc) && static_cast<YuvColour>(message.colour) != YuvColour::kUnsaid)
+        return Error{"frame of RGB in colours of YUV"};
     if (message.decode_ns < 0)
         return Error{"negative decoding time"};
     slot.held = true;

@@ -38,6 +38,7 @@ private:
     struct Slot {
         std::size_t size = 0; ///< bytes of its memory; 0: none yet
         std::size_t descriptors = 0;
+        std::uint32_t fourcc = 0;
         std::uint32_t width = 0;
         std::uint32_t height = 0;
         bool held = false;

@@ -371,6 +371,16 @@ const std::map<std::string, std::function<void()>> kBehaviours = {
      }},
     {"frame_in_colours_not_asked_for", [] { bad_frame([](auto &m) { m.colour = 3; }); }},
     {"frame_in_unknown_colours", [] { bad_frame([](auto &m) { m.colour = 32; }); }},
+    {"rgb_frame_in_colours_of_yuv",
+     [] {
+         bad_buffer([](auto &m) {
+             m.fourcc = kFourccXrgb8888;
+             describe(m, 4 * kWidth);
+         });
+         ipc::Frame m = frame();
+         m.colour = 1; // asked for, of YUV
+         say(m);
+     }},
     {"frame_consumed_more_than_sent", [] { bad_frame([](auto &m) { m.consumed = 0xffffffff; }); }},
     {"more_frames_than_units",
      [] {

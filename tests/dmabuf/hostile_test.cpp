@@ -23,6 +23,7 @@ DecoderProcess::Config config(const std::string &behaviour)
 {
     DecoderProcess::Config config = Driver::config(kProgram, wire::Codec::kH264, 64, 32);
     config.fourccs = {kFourccYu12, kFourccXrgb8888};
+    config.told_colours = set_of(YuvColour::kBt601);
     config.stream.extradata.assign(behaviour.begin(), behaviour.end());
     return config;
 }
@@ -100,6 +101,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"consumed_more_than_sent", "more access units"},
         Case{"frame_in_colours_not_asked_for", "colours that nobody asked for"},
         Case{"frame_in_unknown_colours", "colours that nobody asked for"},
+        Case{"rgb_frame_in_colours_of_yuv", "colours of YUV"},
         Case{"frame_consumed_more_than_sent", "more access units"}, Case{"more_frames_than_units", "more frames"},
         Case{"talks_without_end", "more to say"}, Case{"changes_its_path_without_end", "more changes of path"},
         Case{"is_ready_twice", "ready a second time"}, Case{"log_of_a_wrong_size", "wrong size"},

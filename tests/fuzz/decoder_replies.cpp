@@ -144,6 +144,8 @@ public:
                 "a picture lies in its buffer");
         require(frame.colour == YuvColour::kUnsaid || (kTold & set_of(frame.colour)),
                 "only colours that were asked for");
+        require(frame.colour == YuvColour::kUnsaid || found->second.fourcc != kFourccXrgb8888,
+                "nothing that is said of YUV is said of RGB");
         require(frame.decode_ns >= 0, "time is not negative");
     }
     void path(const DecodePath &path) override

@@ -75,6 +75,7 @@ private:
     struct Model {
         std::size_t bytes = 0;
         std::size_t descriptors = 0;
+        std::uint32_t fourcc = 0;
         std::uint32_t width = 0;
         std::uint32_t height = 0;
         bool held = false;
@@ -101,12 +102,15 @@ private:
             message.crop = {in.number<std::int32_t>(), in.number<std::int32_t>(), in.number<std::uint32_t>(),
                             in.number<std::uint32_t>()};
         message.decode_ns = choice % 32 == 7 ? in.number<std::int64_t>() : 0;
+        message.colour = choice % 16 == 9 ? 1 : 0;
         Model *model = find(slot);
         const wire::Rect &c = message.crop;
         const bool right = model && model->bytes > 0 && !model->held && c.x >= 0 && c.y >= 0 && c.width > 0
                            && c.height > 0 && std::int64_t{c.x} + c.width <= model->width
-                           && std::int64_t{c.y} + c.height <= model->height && message.decode_ns >= 0;
-        require(table_.frame(message).ok() == right, "a picture lies in a buffer that is not on show");
+                           && std::int64_t{c.y} + c.height <= model->height && message.decode_ns >= 0
+                           && (message.colour == 0 || model->fourcc != kFourccXrgb8888);
+        require(table_.frame(message).ok() == right,
+                "a picture lies in a buffer that is not on show, in colours that its format has");
         if (!right)
             return;
         model->held = model->used = true;
@@ -144,7 +148,7 @@ private:
         }
         bytes_ += bytes - slots_[slot].bytes;
         descriptors_ += came - slots_[slot].descriptors;
-        slots_[slot] = {static_cast<std::size_t>(bytes), came, made->width, made->height, false, false};
+        slots_[slot] = {static_cast<std::size_t>(bytes), came, made->fourcc, made->width, made->height, false, false};
         require(descriptors_ <= ipc::kMaxDescriptors, "no more descriptors than a stream may have");
         require(table_.bytes() <= ipc::kMaxFrameMemory, "no more memory than a stream may have");
     }
