@@ -174,13 +174,7 @@ std::optional<Failure> VideoCodec::start(std::span<const std::uint8_t> extradata
     if (!packet_ || !frame_ || !context_)
         return Failure{wire::Reason::kNoResources, "out of memory"};
     AVCodecContext &context = *context_;
-    if (!extradata.empty()) {
-        context.extradata = static_cast<std::uint8_t *>(av_mallocz(extradata.size() + AV_INPUT_BUFFER_PADDING_SIZE));
-        if (!context.extradata)
-            return Failure{wire::Reason::kNoResources, "out of memory"};
-        std::memcpy(context.extradata, extradata.data(), extradata.size());
-        context.extradata_size = static_cast<int>(extradata.size());
-    }
+    extradata_.assign(extradata.begin(), extradata.end()); // not the context's: FFmpeg would parse it here
     context.width = static_cast<int>(open_.coded_width);
     context.height = static_cast<int>(open_.coded_height);
     context.opaque = this;
@@ -335,10 +329,15 @@ bool VideoCodec::keeps_more_than_the_picture(const AVFrame &frame) const
 
 std::optional<Failure> VideoCodec::decode(const Unit &unit, const std::function<void(AVFrame &)> &sink)
 {
-    if (count_slices(static_cast<wire::Codec>(open_.codec), unit.data) > kMaxSlices)
+    const auto codec = static_cast<wire::Codec>(open_.codec);
+    std::vector<std::uint8_t> first;
+    std::span<const std::uint8_t> data = unit.data;
+    if (!seen_key_ && !extradata_.empty())
+        data = first = with_extradata(codec, extradata_, unit.data);
+    if (count_slices(codec, data) > kMaxSlices)
         return Failure{wire::Reason::kTooLarge, "access unit of more than " + std::to_string(kMaxSlices) + " slices"};
     pictures_ = 0;
-    fill_packet(unit);
+    fill_packet({data, unit.pts, unit.key});
     if (holds_pictures())
         awaited_.insert(unit.pts);
     if (awaited_.size() > kPushers) // units without a picture

@@ -45,6 +45,8 @@ public:
     /// Whether this FFmpeg decodes the stream's codec by the device.
     [[nodiscard]] static bool has_decoder(const ipc::Open &open, const Hardware &hardware);
 
+    /// Opens the decoder. `extradata` is the stream's: nothing looks into it before it is decoded in front of the units, after start and
+    /// flush, up to the first key unit.
     [[nodiscard]] std::optional<Failure> start(std::span<const std::uint8_t> extradata);
 
     struct Unit {
@@ -112,6 +114,7 @@ private:
     std::unique_ptr<AVFrame, FreeFrame> frame_;
     std::unique_ptr<AVCodecContext, FreeContext> context_; ///< last: its threads use the rest
 
+    std::vector<std::uint8_t> extradata_; ///< as the guest has sent it
     unsigned pictures_ = 0;    ///< that came out of the current unit
     unsigned fruitless_ = 0;   ///< units since the last picture
     unsigned unsupported_ = 0; ///< of which FFmpeg has no code for

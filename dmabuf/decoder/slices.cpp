@@ -46,6 +46,17 @@ std::size_t count_slices(wire::Codec codec, std::span<const std::uint8_t> unit)
     return count;
 }
 
+std::vector<std::uint8_t> with_extradata(wire::Codec codec, std::span<const std::uint8_t> extradata,
+                                         std::span<const std::uint8_t> unit)
+{
+    std::vector<std::uint8_t> whole(unit.begin(), unit.end());
+    if (codec == wire::Codec::kVp8 || codec == wire::Codec::kVp9 || codec == wire::Codec::kMjpeg)
+        return whole;
+    const bool delimited = codec == wire::Codec::kAv1 && unit.size() >= 2 && unit[0] == 0x12 && unit[1] == 0; // 5.6
+    whole.insert(whole.begin() + (delimited ? 2 : 0), extradata.begin(), extradata.end());
+    return whole;
+}
+
 std::vector<std::uint8_t> beginning_anew(wire::Codec codec, std::span<const std::uint8_t> key_unit)
 {
     std::vector<std::uint8_t> unit(key_unit.begin(), key_unit.end());

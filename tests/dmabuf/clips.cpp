@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <span>
 #include <sstream>
 
 namespace spice_overlay {
@@ -32,6 +33,51 @@ std::string output_of(const std::string &command)
     if (::pclose(pipe) != 0)
         output.clear();
     return output;
+}
+
+/// Cuts a unit in front of each start code, and, of AV1, into OBUs.
+std::vector<std::span<const std::uint8_t>> pieces_of(wire::Codec codec, std::span<const std::uint8_t> unit)
+{
+    std::vector<std::span<const std::uint8_t>> pieces;
+    if (codec == wire::Codec::kAv1) {
+        while (!unit.empty()) {
+            std::size_t at = (unit[0] & 4) != 0 ? 2 : 1; // obu_extension_flag
+            std::size_t size = 0;
+            for (unsigned shift = 0;; shift += 7) { // leb128()
+                size |= static_cast<std::size_t>(unit[at] & 0x7f) << shift;
+                if ((unit[at++] & 0x80) == 0)
+                    break;
+            }
+            pieces.push_back(unit.first(at + size));
+            unit = unit.subspan(at + size);
+        }
+        return pieces;
+    }
+    std::size_t start = 0;
+    for (std::size_t i = 4; i + 3 <= unit.size(); ++i) {
+        if (unit[i] == 0 && unit[i + 1] == 0 && unit[i + 2] == 1) {
+            const std::size_t end = unit[i - 1] == 0 ? i - 1 : i;
+            pieces.push_back(unit.subspan(start, end - start));
+            start = end;
+        }
+    }
+    pieces.push_back(unit.subspan(start));
+    return pieces;
+}
+
+bool is_header(wire::Codec codec, std::span<const std::uint8_t> piece)
+{
+    if (codec == wire::Codec::kAv1)
+        return (piece[0] >> 3 & 15) == 1; // OBU_SEQUENCE_HEADER
+    const std::uint8_t type = piece[piece[2] == 0 ? 4 : 3];
+    switch (codec) {
+    case wire::Codec::kH264:
+        return (type & 31) == 7 || (type & 31) == 8;
+    case wire::Codec::kHevc:
+        return (type >> 1) >= 32 && (type >> 1) <= 34;
+    default: // sequence_header_code, and sequence_extension
+        return type == 0xb3 || (type == 0xb5 && piece[piece[2] == 0 ? 5 : 4] >> 4 == 1);
+    }
 }
 
 const char *const kFfmpeg = "ffmpeg -nostdin -hide_banner -loglevel error -y ";
@@ -87,6 +133,22 @@ Clip read_clip(const std::string &path)
         offset += size;
     }
     return clip;
+}
+
+std::vector<std::uint8_t> take_headers(wire::Codec codec, std::vector<Driver::Unit> &units)
+{
+    std::vector<std::uint8_t> headers;
+    for (Driver::Unit &unit : units) {
+        std::vector<std::uint8_t> left;
+        for (const auto piece : pieces_of(codec, unit.data)) {
+            if (!is_header(codec, piece))
+                left.insert(left.end(), piece.begin(), piece.end());
+            else if (&unit == &units.front())
+                headers.insert(headers.end(), piece.begin(), piece.end());
+        }
+        unit.data = std::move(left);
+    }
+    return headers;
 }
 
 std::vector<std::uint8_t> reference(const Clip &clip, const std::string &format, const std::string &options)

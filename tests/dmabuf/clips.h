@@ -24,6 +24,9 @@ struct Clip {
 /// The video of a NUT file, cut into access units as they lie in it. Empty units: it could not be read.
 [[nodiscard]] Clip read_clip(const std::string &path);
 
+/// Takes parameter sets (H.264, HEVC) or sequence headers (AV1, MPEG-2) out of all units. Returns those of the first.
+[[nodiscard]] std::vector<std::uint8_t> take_headers(wire::Codec codec, std::vector<Driver::Unit> &units);
+
 /// The clip's pictures, one after the other, as the ffmpeg program decodes them into `format` ("yuv420p", "bgr0").
 [[nodiscard]] std::vector<std::uint8_t> reference(const Clip &clip, const std::string &format,
                                                   const std::string &options = "");

@@ -118,6 +118,79 @@ TEST(Shown, picture_shown_twice_has_a_slot_for_each_time)
     }
 }
 
+// ---- streams whose parameter sets or sequence headers come with STREAM_OPEN alone
+
+class Headers : public testing::TestWithParam<Case> {};
+
+TEST_P(Headers, that_come_with_the_streams_opening_alone_serve_after_every_flush_too)
+{
+    const Case &c = GetParam();
+    NEED_ENCODER(c.encoder);
+    Clip clip = clip_of(c, 24);
+    ASSERT_EQ(clip.units.size(), 24u);
+    const auto expected = reference(clip, "yuv420p");
+    DecoderProcess::Config config = Driver::config(kProgram, c.codec, c.width, c.height);
+    config.stream.extradata = take_headers(c.codec, clip.units);
+    ASSERT_FALSE(config.stream.extradata.empty());
+
+    Driver driver(config);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    const auto expect_all = [&](const char *when) {
+        driver.pictures.clear();
+        ASSERT_TRUE(driver.feed_all(clip.units))
+            << when << ": " << driver.why << " after " << driver.pictures.size() << " pictures";
+        std::vector<std::uint8_t> pixels;
+        for (const Driver::Picture &picture : driver.pictures)
+            pixels.insert(pixels.end(), picture.pixels.begin(), picture.pixels.end());
+        EXPECT_TRUE(pixels == expected) << when;
+    };
+    expect_all("at the start");
+    expect_all("after a drain");
+    for (std::size_t i = 0; i < 5; ++i)
+        ASSERT_TRUE(driver.feed(clip.units[i])) << driver.why;
+    driver.decoder->flush(1);
+    driver.epoch = 1;
+    expect_all("after a flush");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    codecs, Headers,
+    testing::Values(Case{"h264", wire::Codec::kH264, "libx264", "-bf 2 -g 12", 320, 180},
+                    Case{"h264_frame_threads", wire::Codec::kH264, "libx264", "-preset ultrafast -bf 2", 1920, 1080},
+                    Case{"hevc", wire::Codec::kHevc, "libx265", "-g 12 -x265-params log-level=error:bframes=2", 320,
+                         180},
+                    Case{"av1", wire::Codec::kAv1, "libsvtav1", "-preset 12 -g 12", 320, 180},
+                    Case{"mpeg2", wire::Codec::kMpeg2, "mpeg2video", "-b:v 4M -bf 2 -g 12", 320, 176}),
+    [](const auto &test) { return test.param.name; });
+
+TEST(Extradata, is_not_looked_at_before_the_first_unit)
+{
+    NEED_ENCODER("libx264");
+    const Clip clip = make_clip("testsrc=s=320x180:r=30", "-pix_fmt yuv420p -c:v libx264", 3);
+    DecoderProcess::Config config = Driver::config(kProgram, wire::Codec::kH264, 320, 180);
+    config.stream.extradata = {1, 100,
+                               0}; // of MP4, which the protocol does not know, and cut off: FFmpeg does not open by it
+    Driver driver(config);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why;
+    EXPECT_EQ(driver.pictures.size(), 3u);
+}
+
+TEST(Extradata, of_more_slices_than_an_access_unit_may_have_ends_the_stream)
+{
+    NEED_ENCODER("libx264");
+    const Clip clip = make_clip("testsrc=s=320x180:r=30", "-pix_fmt yuv420p -c:v libx264", 3);
+    DecoderProcess::Config config = Driver::config(kProgram, wire::Codec::kH264, 320, 180);
+    const std::uint8_t slice[] = {0, 0, 1, 0x65, 0x88};
+    for (int i = 0; i < 1030; ++i)
+        config.stream.extradata.insert(config.stream.extradata.end(), std::begin(slice), std::end(slice));
+    Driver driver(config);
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    (void)driver.feed(clip.units[0]);
+    EXPECT_FALSE(driver.wait([] { return false; }));
+    EXPECT_EQ(driver.reason, wire::Reason::kTooLarge) << driver.why;
+}
+
 // ---- pictures that are converted
 
 struct Conversion {

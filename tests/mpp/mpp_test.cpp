@@ -154,6 +154,30 @@ TEST(Mpp, goes_on_after_a_flush)
     EXPECT_EQ(driver.paths.size(), 1u) << driver.paths.back().why;
 }
 
+TEST(Mpp, headers_that_come_with_the_streams_opening_alone_serve_after_a_flush_and_where_it_fails)
+{
+    for (const Kind &kind : {kReordered, kOpenGroups, kHevc}) {
+        NEED_MPP(kind);
+        DecoderProcess::Config config = Gpu(kind).config;
+        auto units = clip_of(kind).units;
+        config.stream.extradata = take_headers(kind.codec, units);
+        ASSERT_FALSE(config.stream.extradata.empty());
+        for (const char *fault : {"", "error:23"}) {
+            const Variable variable("mpp_test_fault", fault);
+            MppDriver driver(config);
+            ASSERT_TRUE(driver.decoder) << driver.start_error;
+            for (std::size_t i = 0; i < 10; ++i)
+                ASSERT_TRUE(driver.feed(units[i])) << driver.why;
+            driver.decoder->flush(++driver.epoch);
+            driver.pictures.clear();
+            ASSERT_TRUE(driver.feed_all(units)) << kind.name << fault << ": " << driver.why << driver.pictures.size();
+            expect_clip(driver, kind, 0);
+            EXPECT_EQ(driver.paths.size(), *fault ? 2u : 1u) << driver.paths.back().why;
+            EXPECT_TRUE(driver.paths.front().hardware) << driver.paths.front().why;
+        }
+    }
+}
+
 TEST(Mpp, stream_of_another_size_gets_new_surfaces)
 {
     const Kind large{"h264_large", wire::Codec::kH264, "libx264", FAST " -bf 0", 640, 352};
