@@ -19,6 +19,7 @@ namespace spice_overlay {
 namespace {
 
 constexpr std::chrono::seconds kPatience{20}; ///< a cold disk, or a home on the network, takes seconds to load FFmpeg
+constexpr std::chrono::milliseconds kEndPatience{500}; ///< with one that has answered, or has had its time
 constexpr std::size_t kMaxOutput = 16384; ///< bytes
 
 /// All that comes until the other end closes; false when that takes too long or is too much.
@@ -59,11 +60,13 @@ Result<std::string> ask_decoder(const std::string &program, const char *question
     theirs.reset();
     std::string text;
     const bool complete = read_all(ours.get(), text);
-    const std::string how = kill_and_reap(*pid);
+    const auto how = kill_and_reap(*pid, kEndPatience);
+    if (!how)
+        kill_and_leave(*pid);
     if (!complete)
         return Error{"cannot learn what " + program + " decodes: it does not answer"};
     if (text.empty())
-        return Error{program + " decodes nothing (" + how + "); is FFmpeg complete?"};
+        return Error{program + " decodes nothing (" + how.value_or("killed, but not gone") + "); is FFmpeg complete?"};
     return text;
 }
 

@@ -14,7 +14,9 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <string_view>
+#include <system_error>
 #include <thread>
 
 namespace spice_overlay {
@@ -99,21 +101,24 @@ Result<pid_t> spawn(const std::string &program, const std::vector<std::string> &
     return pid;
 }
 
-std::string kill_and_reap(pid_t pid, std::chrono::milliseconds patience)
+std::optional<std::string> kill_and_reap(pid_t pid, std::chrono::milliseconds patience)
 {
+    if (pid <= 0) // which to kill() is many processes, or all
+        return "ended";
     // A process that is already ending keeps the status it ends with.
     ::kill(pid, SIGKILL);
+    if (patience.count() > 0) {
+        const UniqueFd handle(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+        pollfd end{handle.get(), POLLIN, 0};
+        if (handle.valid())
+            ::poll(&end, 1, static_cast<int>(patience.count()));
+    }
     int status = 0;
-    const UniqueFd handle(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-    pollfd end{handle.get(), POLLIN, 0};
-    if (handle.valid() && ::poll(&end, 1, static_cast<int>(patience.count())) == 0) {
-        std::thread([pid] { ::waitpid(pid, nullptr, 0); }).detach();
-        return "killed, but not gone";
-    }
-    while (::waitpid(pid, &status, 0) < 0) {
-        if (errno != EINTR)
-            return "ended";
-    }
+    const pid_t collected = ::waitpid(pid, &status, WNOHANG);
+    if (collected == 0)
+        return std::nullopt;
+    if (collected < 0)
+        return "ended";
     if (WIFSIGNALED(status)) {
         const char *name = ::sigabbrev_np(WTERMSIG(status));
         if (WTERMSIG(status) == SIGSYS)
@@ -121,6 +126,24 @@ std::string kill_and_reap(pid_t pid, std::chrono::milliseconds patience)
         return std::string("killed by SIG") + (name ? name : "?");
     }
     return "exited with status " + std::to_string(WEXITSTATUS(status));
+}
+
+void kill_and_leave(pid_t pid)
+{
+    static std::mutex mutex;
+    static std::vector<pid_t> left;
+    const std::lock_guard lock(mutex);
+    std::erase_if(left, [](pid_t one) { return kill_and_reap(one).has_value(); });
+    if (kill_and_reap(pid))
+        return;
+    try {
+        std::thread([pid] {
+            while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+            }
+        }).detach();
+    } catch (const std::system_error &) {
+        left.push_back(pid);
+    }
 }
 
 } // namespace spice_overlay

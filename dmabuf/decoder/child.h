@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,8 +20,12 @@ namespace spice_overlay {
 [[nodiscard]] Result<pid_t> spawn(const std::string &program, const std::vector<std::string> &args,
                                   std::span<const int> fds, int output = -1);
 
-/// Kills the child and collects it. Returns how it ended, for people: "exited with status 1", "killed by SIGSEGV". One that does
-/// not end in `patience` (its driver keeps it in the kernel) is left to a thread that waits for it.
-std::string kill_and_reap(pid_t pid, std::chrono::milliseconds patience = std::chrono::milliseconds(500));
+/// Kills the child, and collects it when it is gone in `patience`. Returns how it ended, by itself or so, for people: "exited with status
+/// 1", "killed by SIGSEGV". Nothing: it is not gone yet (it has much memory to give back, or its driver keeps it in the kernel), and is to
+/// be asked for again, or left.
+[[nodiscard]] std::optional<std::string> kill_and_reap(pid_t pid, std::chrono::milliseconds patience = {});
+
+/// Kills the child and leaves it to a thread that collects it; where there is no thread to be had, to the next call.
+void kill_and_leave(pid_t pid);
 
 } // namespace spice_overlay

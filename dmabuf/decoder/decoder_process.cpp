@@ -8,8 +8,11 @@
 #include "slot_table.h"
 #include "unit_places.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -148,6 +151,8 @@ struct DecoderProcess::Private {
     bool drain_due = false;
     bool draining = false; ///< no unit since the drain
     bool failed = false;
+    bool ending =
+        false; ///< it has hung up, and is not gone yet: `socket` is a handle of its process, which has input when it is
     bool reset = false; ///< the socket has told that the decoder is gone
     std::uint64_t units_sent = 0;
     std::uint64_t frames_seen = 0;
@@ -270,8 +275,12 @@ void DecoderProcess::drain()
 void DecoderProcess::dispatch()
 {
     Private &p = *p_;
+    if (p.failed)
+        return;
+    if (p.ending)
+        return p.end_by_itself();
     std::array<Packet, kBatch> packets;
-    for (unsigned batch = 0; batch < kBatchesPerDispatch && !p.failed; ++batch) {
+    for (unsigned batch = 0; batch < kBatchesPerDispatch && !p.failed && !p.ending; ++batch) {
         const int count = receive_batch(p.socket.get(), packets);
         if (count < 0) {
             // It left without reading all that it was sent: said once, before what it said last.
@@ -281,7 +290,7 @@ void DecoderProcess::dispatch()
                 p.end_by_itself();
             break;
         }
-        for (int i = 0; i < count && !p.failed; ++i) {
+        for (int i = 0; i < count && !p.failed && !p.ending; ++i) {
             Packet &packet = packets[static_cast<std::size_t>(i)];
             if (packet.size == 0)
                 p.end_by_itself();
@@ -292,7 +301,7 @@ void DecoderProcess::dispatch()
         if (count < static_cast<int>(kBatch))
             break;
     }
-    if (p.notice_due && !p.failed)
+    if (p.notice_due && !p.failed && !p.ending)
         p.send_notice();
 }
 
@@ -452,15 +461,25 @@ std::int64_t DecoderProcess::watch(std::int64_t now)
 void DecoderProcess::Private::end(wire::Reason reason, const std::string &why)
 {
     failed = true;
-    kill_and_reap(std::exchange(pid, -1));
+    kill_and_leave(std::exchange(pid, -1));
     listener.failed(reason, why);
 }
 
+/// It has hung up. How it ended is known when it is gone, which takes it a moment: until then fd() stands for that, under the number that the
+/// owner polls.
 void DecoderProcess::Private::end_by_itself()
 {
-    failed = true;
-    const std::string how = kill_and_reap(std::exchange(pid, -1));
-    listener.failed(wire::Reason::kDecoderFailed, "the decoder process ended by itself (" + how + ")");
+    const std::string beginning = "the decoder process ended by itself (";
+    if (const auto how = kill_and_reap(pid)) {
+        failed = true;
+        pid = -1;
+        return listener.failed(wire::Reason::kDecoderFailed, beginning + *how + ")");
+    }
+    if (std::exchange(ending, true))
+        return;
+    const UniqueFd handle(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    if (!handle.valid() || ::dup3(handle.get(), socket.get(), O_CLOEXEC) < 0)
+        end(wire::Reason::kDecoderFailed, beginning + "killed, but not gone)");
 }
 
 // ---- start and end
@@ -559,7 +578,7 @@ DecoderProcess::DecoderProcess(std::unique_ptr<Private> p) : p_(std::move(p)) {}
 DecoderProcess::~DecoderProcess()
 {
     if (p_->pid > 0)
-        kill_and_reap(p_->pid);
+        kill_and_leave(p_->pid);
 }
 
 int DecoderProcess::fd() const

@@ -87,7 +87,7 @@ public:
 
     /// Starts the process, which ends with the calling thread at the latest. `listener` outlives the object.
     static Result<std::unique_ptr<DecoderProcess>> start(const Config &config, Listener &listener);
-    ~DecoderProcess(); ///< kills and reaps
+    ~DecoderProcess(); ///< kills it; it is collected when it is gone
 
     /// Poll this for input and call dispatch().
     [[nodiscard]] int fd() const;

@@ -642,6 +642,9 @@ TEST(Process, is_ended_and_collected_with_its_object)
     ASSERT_TRUE(driver.decoder) << driver.start_error;
     const int pid = driver.decoder->pid();
     driver.decoder.reset();
+    const auto end = std::chrono::steady_clock::now() + Driver::kDeadline;
+    while (::kill(pid, 0) == 0 && std::chrono::steady_clock::now() < end)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
     EXPECT_EQ(::kill(pid, 0), -1);
 }
 

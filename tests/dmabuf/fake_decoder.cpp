@@ -5,6 +5,8 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -138,6 +140,27 @@ void failure(std::uint32_t reason, const char *text)
     std::memset(message.text, 'x', sizeof message.text); // without an end, unless the text brings it
     std::memcpy(message.text, text, std::strlen(text) + 1);
     say(message);
+}
+
+/// From here on this process, when it ends, is not gone for a second, as one is whose driver keeps it: somebody who traces it has to let go.
+void be_slow_to_end()
+{
+    int ready[2];
+    if (::pipe(ready) != 0)
+        std::_Exit(3);
+    const pid_t self = ::getpid();
+    const pid_t tracer = ::fork();
+    if (tracer == 0) {
+        ::close(ipc::kSocketFd);
+        const char attached = ::ptrace(PTRACE_SEIZE, self, nullptr, nullptr) == 0 ? 'y' : 'n';
+        if (::write(ready[1], &attached, 1) == 1)
+            ::usleep(1'000'000);
+        std::_Exit(0);
+    }
+    ::prctl(PR_SET_PTRACER, tracer);
+    char attached = 'n';
+    if (::read(ready[0], &attached, 1) != 1 || attached != 'y')
+        failure(static_cast<std::uint32_t>(wire::Reason::kNoResources), "no process may trace another here");
 }
 
 const std::map<std::string, std::function<void()>> kBehaviours = {
@@ -428,6 +451,16 @@ const std::map<std::string, std::function<void()>> kBehaviours = {
          ::close(ipc::kSocketFd);
          for (;;)
              ::pause();
+     }},
+    {"is_slow_to_end",
+     [] {
+         be_slow_to_end();
+         say(frame());
+     }},
+    {"ends_slowly",
+     [] {
+         be_slow_to_end();
+         std::_Exit(7);
      }},
     // ---- allowed
     {"fails_well",

@@ -9,8 +9,11 @@
 #include <gtest/gtest.h>
 
 #include <poll.h>
+#include <pthread.h>
 
+#include <algorithm>
 #include <csignal>
+#include <functional>
 #include <thread>
 
 namespace spice_overlay {
@@ -40,6 +43,18 @@ void PrintTo(const Case &c, std::ostream *out)
     *out << c.behaviour;
 }
 
+/// Whether nobody has to wait for the process any more, in time. `meanwhile` is called until then.
+bool is_collected(
+    pid_t pid, const std::function<void()> &meanwhile = [] {})
+{
+    const auto end = std::chrono::steady_clock::now() + kDeadline;
+    while (::kill(pid, 0) == 0 && std::chrono::steady_clock::now() < end) {
+        meanwhile();
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return ::kill(pid, 0) != 0;
+}
+
 class Hostile : public testing::TestWithParam<Case> {};
 
 TEST_P(Hostile, reply_is_refused_once_and_the_process_ended)
@@ -55,7 +70,7 @@ TEST_P(Hostile, reply_is_refused_once_and_the_process_ended)
     ASSERT_EQ(driver.failures, 1u) << "not refused";
     EXPECT_EQ(driver.reason, wire::Reason::kDecoderFailed);
     EXPECT_NE(driver.why.find(GetParam().why), std::string::npos) << driver.why;
-    EXPECT_EQ(::kill(pid, 0), -1) << "still running";
+    EXPECT_TRUE(is_collected(pid)) << "still running";
 
     // What the viewer may still do before it lets go of the object.
     driver.decoder->dispatch();
@@ -309,15 +324,70 @@ TEST(DecoderProcess, answer_that_waited_in_the_socket_is_no_silence)
     EXPECT_EQ(driver.failures, 0u);
 }
 
-TEST(Child, that_takes_long_to_end_is_collected_all_the_same)
+/// Of those that take a second to end.
+struct SlowEnd {
+    const char *behaviour;
+    const char *why;
+};
+
+TEST(DecoderProcess, that_takes_long_to_end_blocks_nobody_and_is_collected_all_the_same)
 {
+    for (const SlowEnd &c :
+         {SlowEnd{"is_slow_to_end", "without memory"}, SlowEnd{"ends_slowly", "exited with status 7"}}) {
+        Driver driver(config(c.behaviour));
+        ASSERT_TRUE(driver.decoder) << driver.start_error;
+        const int pid = driver.decoder->pid();
+        ASSERT_TRUE(driver.feed(kUnit));
+        std::chrono::nanoseconds longest{0};
+        const auto deadline = std::chrono::steady_clock::now() + kDeadline;
+        while (driver.failures == 0 && std::chrono::steady_clock::now() < deadline) {
+            pollfd poll{driver.decoder->fd(), POLLIN, 0};
+            ::poll(&poll, 1, 100);
+            const auto begin = std::chrono::steady_clock::now();
+            driver.decoder->dispatch();
+            longest = std::max(longest, std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin));
+        }
+        if (driver.reason == wire::Reason::kNoResources)
+            GTEST_SKIP() << driver.why;
+        EXPECT_LT(longest, std::chrono::milliseconds(300)) << c.behaviour;
+        EXPECT_NE(driver.why.find(c.why), std::string::npos) << driver.why;
+        EXPECT_TRUE(is_collected(pid)) << c.behaviour;
+    }
+}
+
+TEST(DecoderProcess, that_takes_long_to_end_and_is_let_go_of_blocks_nobody)
+{
+    Driver driver(config("ends_slowly"));
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    const int pid = driver.decoder->pid();
+    ASSERT_TRUE(driver.feed(kUnit));
+    pollfd poll{driver.decoder->fd(), POLLIN, 0};
+    ASSERT_EQ(::poll(&poll, 1, 10000), 1);
+    const auto begin = std::chrono::steady_clock::now();
+    driver.decoder.reset();
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(300));
+    EXPECT_TRUE(is_collected(pid));
+}
+
+TEST(Child, that_no_thread_can_be_had_for_is_collected_with_the_next)
+{
+    pthread_attr_t usual;
+    pthread_attr_t impossible;
+    ASSERT_EQ(::pthread_getattr_default_np(&usual), 0);
+    ASSERT_EQ(::pthread_getattr_default_np(&impossible), 0);
+    ASSERT_EQ(::pthread_attr_setstacksize(&impossible, std::size_t{1} << 50), 0);
     auto pid = spawn("/bin/sleep", {"60"}, {});
     ASSERT_TRUE(pid) << pid.error().message;
-    kill_and_reap(*pid, std::chrono::milliseconds(0));
-    const auto end = std::chrono::steady_clock::now() + kDeadline;
-    while (::kill(*pid, 0) == 0 && std::chrono::steady_clock::now() < end)
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    EXPECT_EQ(::kill(*pid, 0), -1) << "still there, or never collected";
+    ASSERT_EQ(::pthread_setattr_default_np(&impossible), 0);
+    kill_and_leave(*pid);
+    ASSERT_EQ(::pthread_setattr_default_np(&usual), 0);
+    const auto next = [] {
+        auto other = spawn("/bin/sleep", {"60"}, {});
+        ASSERT_TRUE(other) << other.error().message;
+        kill_and_leave(*other);
+    };
+    next();
+    EXPECT_TRUE(is_collected(*pid, next));
 }
 
 TEST(DecoderProcess, unit_without_room_is_refused)

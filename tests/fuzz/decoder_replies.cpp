@@ -18,6 +18,8 @@
 namespace {
 spice_overlay::UniqueFd decoder_end; ///< of the process that was "started" last
 bool decoder_lives = false;
+bool decoder_is_slow = false;         ///< to end
+constexpr pid_t kPid = 1'000'000'000; ///< beyond all that Linux gives
 } // namespace
 
 spice_overlay::Result<pid_t> spice_overlay::spawn(const std::string &, const std::vector<std::string> &,
@@ -25,12 +27,20 @@ spice_overlay::Result<pid_t> spice_overlay::spawn(const std::string &, const std
 {
     decoder_end.reset(::fcntl(fds[0], F_DUPFD_CLOEXEC, 0));
     decoder_lives = true;
-    return 1'000'000'000;
+    return kPid;
 }
 
-std::string spice_overlay::kill_and_reap(pid_t, std::chrono::milliseconds)
+void spice_overlay::kill_and_leave(pid_t pid)
 {
-    fuzz::require(std::exchange(decoder_lives, false), "a process is ended once");
+    fuzz::require(pid == kPid && std::exchange(decoder_lives, false), "the process, and no other, is ended once");
+}
+
+std::optional<std::string> spice_overlay::kill_and_reap(pid_t pid, std::chrono::milliseconds)
+{
+    fuzz::require(pid == kPid && decoder_lives, "nobody asks how a process has ended that is left, or was never there");
+    if (decoder_is_slow)
+        return std::nullopt;
+    kill_and_leave(pid);
     return "killed";
 }
 
@@ -77,6 +87,7 @@ public:
         const unsigned choice = in.byte();
         config.allocator = choice % 4 == 0 ? Allocator::kNone : Allocator::kStandIn;
         config.sandbox = choice / 4 % 4 != 3;
+        decoder_is_slow = !config.sandbox;
         config.surfaces.add(kFourccNv12, kTiled);
         config.surfaces.add(kFourccP010, kModifierLinear);
         config.budget = &budget_;

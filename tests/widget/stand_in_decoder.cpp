@@ -36,10 +36,15 @@ Result<pid_t> spawn(const std::string &, const std::vector<std::string> &, std::
     return last;
 }
 
-std::string kill_and_reap(pid_t pid, std::chrono::milliseconds)
+std::optional<std::string> kill_and_reap(pid_t pid, std::chrono::milliseconds)
 {
     decoders().erase(pid);
     return "killed";
+}
+
+void kill_and_leave(pid_t pid)
+{
+    decoders().erase(pid);
 }
 
 std::vector<std::shared_ptr<StandInDecoder>> live_decoders()
