@@ -14,6 +14,7 @@ extern "C" {
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdarg>
 #include <cstdio>
@@ -45,6 +46,16 @@ void log_ffmpeg(void *context, int level, const char *format, va_list arguments)
     av_log_format_line2(context, level, format, arguments, text, sizeof text, &prefix);
     text[std::strcspn(text, "\n")] = '\0';
     spice_overlay::log_line(std::string("ffmpeg: ") + text);
+}
+
+/// Before the viewer, or anything else of the person's: the memory that files of memory take counts for nobody.
+void be_the_first_to_go_without_memory()
+{
+    const spice_overlay::UniqueFd file(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+    constexpr std::string_view kMost = "1000";
+    if (!file.valid() || ::write(file.get(), kMost.data(), kMost.size()) != static_cast<ssize_t>(kMost.size()))
+        spice_overlay::log_line(std::string("is not the kernel's first choice when memory runs out: ")
+                                + std::strerror(errno));
 }
 
 bool started_by_viewer()
@@ -87,6 +98,7 @@ int main(int argc, char **argv)
     }
     // The socket tells us too when the viewer is gone, but not in the middle of a picture.
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    be_the_first_to_go_without_memory();
     ::close_range(spice_overlay::ipc::kRenderNodeFd + 1, ~0U, 0);
     // One arena: when others shrink, or grow many, glibc reads /proc and asks for processors, which the sandbox denies.
     ::mallopt(M_ARENA_MAX, 1);

@@ -493,6 +493,21 @@ TEST(Process, decodes_in_its_sandbox_unless_told_otherwise)
     }
 }
 
+TEST(Process, is_the_kernels_first_choice_when_memory_runs_out_and_has_few_descriptors)
+{
+    NEED_FFMPEG();
+    const Clip clip = h264(3);
+    Driver driver(h264_config());
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why;
+    const std::string proc = "/proc/" + std::to_string(driver.decoder->pid());
+    EXPECT_EQ(contents(proc + "/oom_score_adj"), "1000\n");
+    const std::string limits = contents(proc + "/limits");
+    const auto line = limits.find("Max open files");
+    ASSERT_NE(line, std::string::npos);
+    EXPECT_EQ(std::stoul(limits.substr(line + 26)), 80u) << limits;
+}
+
 TEST(Process, frame_memory_cannot_be_shrunk_under_the_compositor)
 {
     NEED_FFMPEG();
