@@ -102,7 +102,8 @@ FramePool::Slot *FramePool::acquire(const ImageLayout &layout)
             read = &slot;
         }
     }
-    const std::size_t limit = std::min(ipc::kMaxFrameMemory, std::max(ipc::kFrameMemory, ipc::kMinFrames * size));
+    // By what the viewer knows: that of a picture which it never sees would be no reason to it.
+    const std::size_t limit = ipc::max_frame_memory(std::max(size, largest_known_));
     const Allocator allocator = allocator_for(layout);
     const unsigned more = allocator == Allocator::kUdmabuf || allocator == Allocator::kStandIn ? 2 : 1;
     if (!chosen && best
@@ -209,6 +210,7 @@ std::optional<FramePool::Announcement> FramePool::announce(Slot &slot)
     if (std::exchange(slot.announced, true))
         return std::nullopt;
     slot.known_size = slot.size();
+    largest_known_ = std::max(largest_known_, slot.known_size);
     slot.known_descriptors = slot.descriptors;
     return Announcement{std::move(slot.memfd), slot.dmabuf.get()};
 }

@@ -119,6 +119,7 @@ private:
     std::size_t held_ = 0;
     std::size_t codec_peak_ = 0;  ///< slots that the codec has had at once
     std::size_t frame_bytes_ = 1; ///< of the newest layout
+    std::size_t largest_known_ = 0; ///< bytes of the largest memory that the viewer was ever told of
     bool surfaces_ = false;       ///< the newest frame is a surface
     std::size_t surfaces_held_ = kSurfacesHeld; ///< at most
     Allocator allocator_ = Allocator::kNone;

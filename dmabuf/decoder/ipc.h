@@ -37,11 +37,18 @@ inline constexpr std::size_t kFrameMemory = 256u << 20; ///< bytes of frames, un
 inline constexpr std::size_t kMinFrames = 16; ///< what reference frames, threads and presenting take at the least
 inline constexpr std::size_t kMaxFrameMemory = 1024u << 20; ///< bytes of frames, always
 
+/// Bytes of frames in main memory that one stream may have, the largest of which takes, or took, `bytes`: when its size changes, frames of
+/// both are on show. The pool that makes them keeps to it, and the viewer holds it to that. (Of a device's surfaces there are as many as its
+/// driver wants, up to kMaxFrameMemory.)
+constexpr std::size_t max_frame_memory(std::size_t bytes)
+{
+    return std::min(kMaxFrameMemory, std::max(kFrameMemory, kMinFrames * bytes));
+}
+
 /// Frames of `bytes` each that one stream may have.
 constexpr std::size_t max_frames(std::size_t bytes)
 {
-    const std::size_t frames = std::min(std::max(kFrameMemory / bytes, kMinFrames), kMaxFrameMemory / bytes);
-    return std::min<std::size_t>(frames, kMaxSlots);
+    return std::min<std::size_t>(max_frame_memory(bytes) / bytes, kMaxSlots);
 }
 
 /// Of a decoder that has units to decode and says nothing, ns. A weak processor takes a second for the largest picture.

@@ -92,11 +92,18 @@ Result<FrameBuffer> SlotTable::buffer(const ipc::Buffer &message, std::vector<Un
     }
     if (bytes > kMaxMemory)
         return Error{"buffer memory too large for any picture"};
-    const std::size_t total = total_ - slot.size + static_cast<std::size_t>(bytes);
-    if (total > ipc::kMaxFrameMemory)
-        return Error{"more than " + std::to_string(ipc::kMaxFrameMemory >> 20) + " MiB of frames"};
-    slot = {static_cast<std::size_t>(bytes), came, message.fourcc, message.width, message.height, false, false};
+    const auto size = static_cast<std::size_t>(bytes);
+    const std::size_t largest = std::max(largest_, size);
+    const std::size_t total = total_ - slot.size + size;
+    const std::size_t memory = memory_ - (slot.surface ? 0 : slot.size) + (surface ? 0 : size);
+    const std::size_t most = surface ? ipc::kMaxFrameMemory : ipc::max_frame_memory(largest);
+    if (memory > most || total > ipc::kMaxFrameMemory)
+        return Error{"more than " + std::to_string((memory > most ? most : ipc::kMaxFrameMemory) >> 20)
+                     + " MiB of frames"};
+    slot = {size, surface, came, message.fourcc, message.width, message.height, false, false};
     total_ = total;
+    memory_ = memory;
+    largest_ = largest;
     descriptors_ = descriptors;
     return buffer;
 }

@@ -37,6 +37,7 @@ public:
 private:
     struct Slot {
         std::size_t size = 0; ///< bytes of its memory; 0: none yet
+        bool surface = false;
         std::size_t descriptors = 0;
         std::uint32_t fourcc = 0;
         std::uint32_t width = 0;
@@ -50,6 +51,8 @@ private:
     FormatSet surfaces_;
     std::array<Slot, ipc::kMaxSlots> slots_;
     std::size_t total_ = 0; ///< bytes of all slots
+    std::size_t memory_ = 0;  ///< of those that are no surfaces
+    std::size_t largest_ = 0; ///< bytes of the largest there ever was
     std::size_t descriptors_ = 0;
     std::size_t held_ = 0;
 };

@@ -344,6 +344,18 @@ const std::map<std::string, std::function<void()>> kBehaviours = {
              say(m, {memory(m.size)});
          }
      }},
+    {"too_much_memory_of_small_frames",
+     [] {
+         for (std::uint32_t slot = 0; slot < 33; ++slot) {
+             ipc::Buffer m = buffer(slot);
+             m.fourcc = kFourccXrgb8888;
+             m.width = 2048;
+             m.height = 1024;
+             describe(m, 4 * m.width);
+             m.size = std::uint64_t{4} * m.width * m.height; // 8 MiB
+             say(m, {memory(m.size)});
+         }
+     }},
     {"too_many_descriptors",
      [] {
          for (std::uint32_t slot = 0; slot < 33; ++slot) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "dmabuf/decoder/frame_pool.h"
+#include "dmabuf/decoder/slot_table.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -79,6 +80,57 @@ TEST_F(Pool, viewer_is_told_of_memory_once_and_of_new_memory_again)
     const auto larger = shm_layout(kFourccYu12, 128, 64, 512);
     ASSERT_EQ(pool.acquire(*larger), slot) << "memory of a shape that is of no use any more is given up first";
     EXPECT_TRUE(pool.announce(*slot));
+}
+
+TEST(PoolAndViewer, agree_on_memory_while_frames_of_two_sizes_are_on_show)
+{
+    FramePool pool;
+    SlotTable viewer({kFourccXrgb8888}, Allocator::kNone, {});
+    const auto large = shm_layout(kFourccXrgb8888, 8192, 1024, 4 * 8192); // 32 MiB
+    const auto small = shm_layout(kFourccXrgb8888, 2048, 512, 4 * 2048);  // 4 MiB
+    const auto show = [&](const ImageLayout &layout) -> FramePool::Slot * {
+        FramePool::Slot *slot = pool.acquire(layout);
+        if (!slot)
+            return nullptr;
+        EXPECT_TRUE(pool.lend(*slot));
+        pool.codec_done(*slot);
+        if (auto told = pool.announce(*slot)) {
+            ipc::Buffer message;
+            message.slot = slot->index;
+            message.fourcc = layout.fourcc;
+            message.width = layout.width;
+            message.height = layout.height;
+            message.size = slot->memory.size();
+            message.plane_count = 1;
+            message.planes[0].stride = layout.planes[0].stride;
+            std::vector<UniqueFd> fds;
+            fds.push_back(std::move(told->memfd));
+            const auto taken = viewer.buffer(message, std::move(fds));
+            EXPECT_TRUE(taken) << taken.error().message;
+        }
+        ipc::Frame frame;
+        frame.slot = slot->index;
+        frame.crop = {0, 0, layout.width, layout.height};
+        EXPECT_TRUE(viewer.frame(frame));
+        return slot;
+    };
+    const auto give_back = [&](const FramePool::Slot &slot) {
+        EXPECT_TRUE(viewer.release(slot.index));
+        pool.viewer_done(std::uint64_t{1} << slot.index);
+    };
+    std::vector<FramePool::Slot *> shown;
+    for (int i = 0; i < 10; ++i) {
+        shown.push_back(show(*large));
+        ASSERT_TRUE(shown.back());
+    }
+    // The stream becomes small, and the large ones come back one by one.
+    for (int i = 0; i < 10; ++i) {
+        ASSERT_TRUE(show(*small)) << "no room beside " << viewer.bytes() << " bytes";
+        give_back(*shown[static_cast<std::size_t>(i)]);
+    }
+    for (int i = 0; i < 40; ++i)
+        ASSERT_TRUE(show(*small)) << "no room beside " << viewer.bytes() << " bytes";
+    EXPECT_LT(viewer.bytes(), 256u << 20);
 }
 
 TEST_F(Pool, formats_that_nobody_wants_as_dmabufs_are_none)
