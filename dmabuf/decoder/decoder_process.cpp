@@ -125,7 +125,7 @@ struct DecoderProcess::Private {
     Private(const Config &config, Listener &owner)
         : listener(owner),
           budget(config.budget ? *config.budget : unshared),
-          slots(config.fourccs, config.allocator, config.surfaces),
+          slots(config.fourccs, config.allocator, config.dmabuf_fourccs, config.surfaces),
           places(ipc::kUnitsSize, ipc::kMaxUnits),
           told_colours(config.told_colours)
     {

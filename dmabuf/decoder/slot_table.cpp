@@ -19,6 +19,11 @@ bool inside(const wire::Rect &rect, std::uint32_t width, std::uint32_t height)
            && static_cast<std::uint32_t>(rect.y) <= height - rect.height;
 }
 
+bool contains(const std::vector<std::uint32_t> &fourccs, std::uint32_t fourcc)
+{
+    return std::find(fourccs.begin(), fourccs.end(), fourcc) != fourccs.end();
+}
+
 constexpr std::uint64_t kMaxMemory = kMaxBufferBytes + (1u << 20); ///< of one frame
 
 /// Checks the memfd that `buffer` holds already, and how the planes lie in it.
@@ -55,9 +60,10 @@ Result<FrameBuffer> SlotTable::buffer(const ipc::Buffer &message, std::vector<Un
     if (slot.size != 0 && !slot.used)
         return Error{"new memory for a slot that was never used"};
     const bool surface = message.size == 0 && surfaces_.contains(message.fourcc, message.modifier);
-    if (!surface && std::find(offered_.begin(), offered_.end(), message.fourcc) == offered_.end())
+    if (!surface && !contains(offered_, message.fourcc))
         return Error{"buffer of a format that was not offered"};
-    if (!surface && message.dmabufs > 0 && allocator_ == Allocator::kNone)
+    if (!surface && message.dmabufs > 0
+        && (allocator_ == Allocator::kNone || !contains(dmabuf_fourccs_, message.fourcc)))
         return Error{"dmabuf that was not asked for"};
     if (!surface && message.dmabufs > 0 && message.modifier != kModifierLinear) // what allocators in main memory make
         return Error{"dmabuf of a modifier that was not asked for"};

@@ -16,9 +16,14 @@ namespace spice_overlay {
 /// compromised. A refused message changes nothing. No input or output.
 class SlotTable {
 public:
-    /// `offered` are fourccs; `allocator` is what the decoder was told to make dmabufs by; `surfaces` are what a device may decode into.
-    SlotTable(std::vector<std::uint32_t> offered, Allocator allocator, FormatSet surfaces)
-        : offered_(std::move(offered)), allocator_(allocator), surfaces_(std::move(surfaces))
+    /// `offered` are fourccs; `allocator` is what the decoder was told to make dmabufs by, of frames in `dmabuf_fourccs`; `surfaces` are what
+    /// a device may decode into.
+    SlotTable(std::vector<std::uint32_t> offered, Allocator allocator, std::vector<std::uint32_t> dmabuf_fourccs,
+              FormatSet surfaces)
+        : offered_(std::move(offered)),
+          allocator_(allocator),
+          dmabuf_fourccs_(std::move(dmabuf_fourccs)),
+          surfaces_(std::move(surfaces))
     {
     }
 
@@ -48,6 +53,7 @@ private:
 
     std::vector<std::uint32_t> offered_;
     Allocator allocator_;
+    std::vector<std::uint32_t> dmabuf_fourccs_;
     FormatSet surfaces_;
     std::array<Slot, ipc::kMaxSlots> slots_;
     std::size_t total_ = 0; ///< bytes of all slots

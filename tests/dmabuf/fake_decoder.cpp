@@ -299,6 +299,24 @@ const std::map<std::string, std::function<void()>> kBehaviours = {
              }),
              {memory(), memory()});
      }},
+    {"dmabuf_alone_of_a_format_without_being_asked",
+     [] {
+         bad_buffer([](auto &m) {
+             m.fourcc = kFourccXrgb8888;
+             describe(m, 4 * kWidth);
+             m.size = 0;
+             m.dmabufs = 1;
+         });
+     }},
+    {"dmabuf_of_a_format_without_being_asked",
+     [] {
+         say(ipc_with([](auto &m) {
+                 m.fourcc = kFourccXrgb8888;
+                 describe(m, 4 * kWidth);
+                 m.dmabufs = 1;
+             }),
+             {memory(), memory()});
+     }},
     {"plane_in_a_dmabuf_that_is_not_there",
      [] {
          say(ipc_with([](auto &m) {

@@ -85,7 +85,7 @@ TEST_F(Pool, viewer_is_told_of_memory_once_and_of_new_memory_again)
 TEST(PoolAndViewer, agree_on_memory_while_frames_of_two_sizes_are_on_show)
 {
     FramePool pool;
-    SlotTable viewer({kFourccXrgb8888}, Allocator::kNone, {});
+    SlotTable viewer({kFourccXrgb8888}, Allocator::kNone, {}, {});
     const auto large = shm_layout(kFourccXrgb8888, 8192, 1024, 4 * 8192); // 32 MiB
     const auto small = shm_layout(kFourccXrgb8888, 2048, 512, 4 * 2048);  // 4 MiB
     const auto show = [&](const ImageLayout &layout) -> FramePool::Slot * {

@@ -159,6 +159,8 @@ INSTANTIATE_TEST_SUITE_P(decoder, HostileDmabuf,
                                          Case{"dmabuf_alone_smaller_than_its_picture", "outside its memory of 1024"},
                                          Case{"dmabuf_alone_huge", "too large"},
                                          Case{"dmabuf_of_a_tiled_modifier", "a modifier that was not asked for"},
+                                         Case{"dmabuf_alone_of_a_format_without_being_asked", "not asked for"},
+                                         Case{"dmabuf_of_a_format_without_being_asked", "not asked for"},
                                          Case{"too_many_descriptors", "more than 64 descriptors"},
                                          Case{"plane_in_a_dmabuf_that_is_not_there", "not there"}),
                          [](const auto &test) { return test.param.behaviour; });

@@ -129,6 +129,8 @@ public:
         }
         for (unsigned i = 0; buffer.image && i < buffer.image->plane_count(); ++i) {
             const Image::Plane plane = buffer.image->plane(i);
+            require(buffer.fourcc == kFourccNv12 || buffer.fourcc == kFourccP010,
+                    "a dmabuf is of a format of which some were asked for");
             require(plane.offset + std::int64_t{plane.stride} <= ::lseek(plane.fd, 0, SEEK_END),
                     "a plane lies in its memory");
         }

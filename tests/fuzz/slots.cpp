@@ -45,7 +45,7 @@ class Slots {
 public:
     explicit Slots(std::uint8_t choice)
         : table_({kFourccYu12, kFourccNv12, kFourccXrgb8888}, choice % 4 ? Allocator::kStandIn : Allocator::kNone,
-                 surfaces())
+                 {kFourccYu12, kFourccXrgb8888}, surfaces())
     {
     }
 
@@ -144,6 +144,8 @@ private:
         }
         if (made->image) {
             require(images < 6, "an image has memory that tells its size");
+            require(made->fourcc != kFourccNv12 || message.modifier == kTiled,
+                    "a dmabuf is of a format of which some were asked for");
             bytes = std::max<std::uint64_t>(bytes, made->image->bytes());
         }
         bytes_ += bytes - slots_[slot].bytes;
