@@ -210,6 +210,8 @@ bool DecoderProcess::send(const wire::AccessUnit &unit)
         return true; // nobody will decode it; the owner knows by failed()
     if (p.drain_due) // the unit must not overtake it
         p.send_notice();
+    if (p.drain_due)
+        return false;
     const auto offset = p.places.put(unit.data.size());
     if (!offset)
         return false;

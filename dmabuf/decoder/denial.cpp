@@ -16,8 +16,8 @@
 // and the audit log is for root. So it raises SIGSYS, and the handler tells. Nothing can go on after that, not even a
 // decoder that somebody has taken over: the call was not made; the handler is straight-line code without a call, a
 // branch or a lock, in pages that nobody can write or replace (nothing may be mapped executable, nothing moved over
-// another mapping); it cannot be changed, masked or returned from, for want of rt_sigaction, rt_sigprocmask and
-// rt_sigreturn; and a signal frame without room for it is SIGSEGV.
+// another mapping); it cannot be changed or returned from, for want of rt_sigaction and rt_sigreturn; where SIGSYS is
+// masked, by rt_sigprocmask, the kernel kills without it; and a signal frame without room for it is SIGSEGV.
 
 namespace spice_overlay {
 
