@@ -86,6 +86,15 @@ std::optional<ImageLayout> aligned_layout(AVCodecContext &context, std::uint32_t
                       FFALIGN(static_cast<std::uint32_t>(width), kStrideAlignment));
 }
 
+bool is_interlaced(const AVFrame &frame)
+{
+#ifdef AV_FRAME_FLAG_INTERLACED // FFmpeg 6.1
+    return (frame.flags & AV_FRAME_FLAG_INTERLACED) != 0;
+#else
+    return frame.interlaced_frame != 0;
+#endif
+}
+
 std::string error_text(int error)
 {
     char text[AV_ERROR_MAX_STRING_SIZE] = {};
@@ -323,8 +332,15 @@ std::uint64_t VideoCodec::generation_of(const AVFrame &frame)
 
 bool VideoCodec::keeps_more_than_the_picture(const AVFrame &frame) const
 {
-    constexpr int kMacroblock = 16; // pixels; RFC 6386, section 5: what is cut off at the edges is decoded and predicted from
-    return context_->codec_id == AV_CODEC_ID_VP8 && (frame.width % kMacroblock != 0 || frame.height % kMacroblock != 0);
+    // RFC 6386, section 5, and ISO 13818-2, 6.3.3: what is cut off at the edges is decoded and predicted from. Other codecs' predictions
+    // see samples of the picture alone, cropped or not: what lies beyond is the same as at its edge.
+    constexpr int kMacroblock = 16; // pixels
+    const auto codec = static_cast<wire::Codec>(open_.codec);
+    if (codec != wire::Codec::kVp8 && codec != wire::Codec::kMpeg2)
+        return false;
+    const int rows =
+        codec == wire::Codec::kMpeg2 && is_interlaced(frame) ? 2 * kMacroblock : kMacroblock; // of each field
+    return frame.width % kMacroblock != 0 || frame.height % rows != 0;
 }
 
 std::optional<Failure> VideoCodec::decode(const Unit &unit, const std::function<void(AVFrame &)> &sink)

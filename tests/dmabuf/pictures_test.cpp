@@ -97,6 +97,58 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"mpeg2_odd", wire::Codec::kMpeg2, "mpeg2video", "-b:v 2M", 322, 178}),
     [](const auto &test) { return test.param.name; });
 
+/// Everything moves across all edges: later pictures are predicted from what lies beyond those of earlier ones, which have been shown.
+class Moving : public testing::TestWithParam<Case> {};
+
+TEST_P(Moving, pictures_whose_edges_cut_through_blocks_are_predicted_from_what_was_decoded)
+{
+    const Case &c = GetParam();
+    NEED_ENCODER(c.encoder);
+    const std::string size = std::to_string(c.width) + ":" + std::to_string(c.height);
+    const Clip clip = make_clip("testsrc2=s=" + std::to_string(2 * c.width) + "x" + std::to_string(2 * c.height)
+                                    + ":r=30,crop=" + size + ":" + std::to_string(c.width / 2)
+                                    + "*(1+sin(n/5)):" + std::to_string(c.height / 2) + "*(1+cos(n/7))",
+                                std::string("-pix_fmt yuv420p -c:v ") + c.encoder + " " + c.options, 60);
+    ASSERT_EQ(clip.units.size(), 60u);
+    const auto expected = reference(clip, "yuv420p");
+    Driver driver(Driver::config(kProgram, c.codec, c.width, c.height));
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    driver.window = 2; // a picture is shown before the next unit comes
+    ASSERT_TRUE(driver.feed_all(clip.units)) << driver.why << " after " << driver.pictures.size() << " pictures";
+    ASSERT_EQ(driver.pictures.size(), 60u);
+    std::size_t at = 0;
+    unsigned wrong = 0;
+    for (const auto &picture : driver.pictures) {
+        EXPECT_EQ(picture.fourcc, kFourccYu12);
+        const std::size_t bytes = picture.pixels.size();
+        ASSERT_LE(at + bytes, expected.size());
+        wrong +=
+            std::equal(picture.pixels.begin(), picture.pixels.end(), expected.begin() + static_cast<std::ptrdiff_t>(at))
+                ? 0
+                : 1;
+        at += bytes;
+    }
+    EXPECT_EQ(at, expected.size());
+    EXPECT_EQ(wrong, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    codecs, Moving,
+    testing::Values(
+        Case{"mpeg2_b_frames", wire::Codec::kMpeg2, "mpeg2video", "-b:v 2M -bf 2 -g 30", 200, 120},
+        Case{"mpeg2", wire::Codec::kMpeg2, "mpeg2video", "-b:v 2M -bf 0 -g 60", 200, 120},
+        Case{"mpeg2_low_delay", wire::Codec::kMpeg2, "mpeg2video", "-b:v 2M -bf 0 -g 60 -flags low_delay -strict -2",
+             200, 120},
+        Case{"mpeg2_interlaced", wire::Codec::kMpeg2, "mpeg2video", "-b:v 2M -bf 2 -g 30 -flags ilme+ildct", 208, 112},
+        Case{"mpeg1", wire::Codec::kMpeg2, "mpeg1video", "-b:v 2M -bf 2 -g 30", 200, 120},
+        Case{"h264", wire::Codec::kH264, "libx264", "-bf 2 -g 30", 202, 118},
+        Case{"hevc", wire::Codec::kHevc, "libx265", "-g 30 -x265-params log-level=error:bframes=2", 202, 118},
+        Case{"vp8", wire::Codec::kVp8, "libvpx", "-b:v 1M -auto-alt-ref 0 -deadline realtime -cpu-used 8", 203, 117},
+        Case{"vp9", wire::Codec::kVp9, "libvpx-vp9", "-b:v 1M -deadline realtime -cpu-used 8 -lag-in-frames 0", 203,
+             117},
+        Case{"av1", wire::Codec::kAv1, "libsvtav1", "-preset 12", 202, 118}),
+    [](const auto &test) { return test.param.name; });
+
 TEST(Shown, picture_shown_twice_has_a_slot_for_each_time)
 {
     NEED_ENCODER("libvpx-vp9");
