@@ -87,9 +87,11 @@ FramePool::Slot *FramePool::acquire(const ImageLayout &layout)
     Slot *read = nullptr; // fits, but is still read
     Slot *best = nullptr;
     std::size_t total = 0;
+    std::size_t main_memory = 0;
     unsigned descriptors = 0;
     for (Slot &slot : slots_) {
         total += slot.charge();
+        main_memory += slot.main_memory_charge();
         descriptors += slot.descriptor_charge();
         if (chosen || !slot.free())
             continue;
@@ -108,7 +110,9 @@ FramePool::Slot *FramePool::acquire(const ImageLayout &layout)
     const unsigned more = allocator == Allocator::kUdmabuf || allocator == Allocator::kStandIn ? 2 : 1;
     if (!chosen && best
         && descriptors - best->descriptor_charge() + std::max(more, best->known_descriptors) <= ipc::kMaxDescriptors
-        && total - best->charge() + std::max(size, best->known_size) <= limit && fill(*best, layout, size))
+        && main_memory - best->main_memory_charge() + std::max(size, best->known_main_memory()) <= limit
+        && total - best->charge() + std::max(size, best->known_size) <= ipc::kMaxFrameMemory
+        && fill(*best, layout, size))
         chosen = best;
     const bool still_read = !chosen && read;
     if (still_read)
@@ -210,6 +214,7 @@ std::optional<FramePool::Announcement> FramePool::announce(Slot &slot)
     if (std::exchange(slot.announced, true))
         return std::nullopt;
     slot.known_size = slot.size();
+    slot.known_surface = slot.surface.has_value();
     largest_known_ = std::max(largest_known_, slot.known_size);
     slot.known_descriptors = slot.descriptors;
     return Announcement{std::move(slot.memfd), slot.dmabuf.get()};

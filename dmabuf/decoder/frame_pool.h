@@ -56,6 +56,7 @@ public:
         bool in_viewer = false;
         bool announced = false;
         std::size_t known_size = 0; ///< bytes of the memory that the viewer knows for this slot
+        bool known_surface = false; ///< that is a surface
         unsigned descriptors = 0;   ///< of the memory, as the viewer is told of it
         unsigned known_descriptors = 0; ///< of the memory that the viewer knows for this slot
         SurfaceKey key;
@@ -63,6 +64,8 @@ public:
         [[nodiscard]] bool free() const { return !in_codec && !in_viewer && !hold; }
         [[nodiscard]] std::size_t size() const { return surface ? std::size_t(surface->bytes()) : memory.size(); }
         [[nodiscard]] std::size_t charge() const { return std::max(size(), known_size); }
+        [[nodiscard]] std::size_t known_main_memory() const { return known_surface ? 0 : known_size; }
+        [[nodiscard]] std::size_t main_memory_charge() const { return std::max(memory.size(), known_main_memory()); }
         [[nodiscard]] unsigned descriptor_charge() const
         {
             return descriptors > known_descriptors ? descriptors : known_descriptors;

@@ -255,5 +255,22 @@ TEST_F(SurfacePool, slot_of_a_surface_serves_for_memory_afterwards)
     EXPECT_TRUE(pool.lend(*memory) && pool.announce(*memory)) << "its memory is new to the viewer";
 }
 
+TEST_F(SurfacePool, software_has_room_beside_all_surfaces_of_a_device_that_has_failed)
+{
+    constexpr std::size_t kSurface = 12u << 20; // of 4K
+    for (std::uint64_t i = 0; i < 30; ++i) {
+        FramePool::Slot *slot = pool.bind_surface({1, i}, surface(make_sealed_memfd("test", kSurface).value()));
+        ASSERT_TRUE(slot);
+        pool.lend_surface(*slot, held);
+        EXPECT_TRUE(pool.announce(*slot));
+        give_back(*slot);
+    }
+    const auto frame = shm_layout(kFourccXrgb8888, 2048, 1024, 4 * 2048); // 8 MiB
+    unsigned frames = 0;
+    while (pool.acquire(*frame))
+        ++frames;
+    EXPECT_EQ(frames, 31u) << "as many as there are in 256 MiB";
+}
+
 } // namespace
 } // namespace spice_overlay
