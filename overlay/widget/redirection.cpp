@@ -142,10 +142,11 @@ wire::Reason Redirection::open(const wire::StreamOpen &open)
 
 void Redirection::geometry(const wire::Geometry &geometry)
 {
-    wire::Geometry here = geometry;
-    if (geometry.display != 0) // this viewer shows the first display, and nothing of the video is visible there
-        here.visible.clear();
-    screen_.geometry(here.stream, here, monotonic_now());
+    // This viewer shows the first display. What is on another one is nowhere here, and its rectangle means nothing.
+    wire::Geometry nowhere;
+    nowhere.stream = geometry.stream;
+    nowhere.serial = geometry.serial;
+    screen_.geometry(geometry.stream, geometry.display == 0 ? geometry : nowhere, monotonic_now());
     on_screen_changed_();
 }
 
