@@ -152,7 +152,7 @@ class Show:
         """One thing that a person does, until the guest has it: [ms]."""
         kind, number = self.rng.choice(("key", "move", "click")), self.rng.randrange(10)
         if kind == "move":
-            x, y = self.rng.randrange(20, 780), self.rng.randrange(20, 580)
+            x, y = self.rng.randrange(20, 780), self.rng.randrange(120, 580)  # above that the viewer's bar may take a click
             steps = [(lambda: self.hands.move(x, y), lambda e: (e.get("x"), e.get("y")) == (x, y))]
         elif kind == "key":
             code = Hands.FIRST_CODE + number
