@@ -50,20 +50,20 @@ enum class Codec : std::uint16_t {
 /// Why a stream was refused or ended. Both sides use the same codes; text for people comes from describe().
 enum class Reason : std::uint16_t {
     kNone = 0,
-    kEndOfStream = 1,         ///< the source has ended
+    kEndOfStream = 1, ///< the source has ended
     kClosedByUser = 2,
     kUnsupportedCodec = 3,
-    kUnsupportedProfile = 4,  ///< profile, level, chroma format or bit depth
-    kTooLarge = 5,            ///< beyond the announced largest size, or the limits above
+    kUnsupportedProfile = 4, ///< profile, level, chroma format or bit depth
+    kTooLarge = 5,           ///< beyond the announced largest size, or the limits above
     kTooManyStreams = 6,
-    kBadParameters = 7,       ///< zero size, reused identifier, bad extradata
-    kDecoderFailed = 8,       ///< the decoder keeps dying or refuses every access unit
+    kBadParameters = 7, ///< zero size, reused identifier
+    kDecoderFailed = 8, ///< the decoder keeps dying or refuses every access unit
     kLinkTooSlow = 9,
     kProtocolError = 10,
     kNoResources = 11,
     kShuttingDown = 12,
-    kNoClient = 13,         ///< of a relay: no client is connected
-    kSessionInactive = 14,  ///< of a relay: the player's session is locked, or another one is shown
+    kNoClient = 13,        ///< of a relay: no client is connected
+    kSessionInactive = 14, ///< of a relay: the player's session is locked, or another one is shown
 };
 
 /// Half-open rectangle [x, x+width) x [y, y+height). May lie partly or wholly outside the display.

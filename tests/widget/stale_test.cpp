@@ -411,14 +411,19 @@ private:
             if (shown.tag.stream == tag_.stream)
                 still_ = shown.tag;
     }
+    /// Each of its decoders comes later than the one before, and then none.
     void wear_out_decoder()
     {
-        for (int deaths = 0; deaths < 6; ++deaths) {
+        for (const int delay : {20, 80, 320, 1280, 1280, 10'000}) { // ms
             for (const auto &decoder : live_decoders())
                 one_in(2) ? decoder->die() : decoder->say_nonsense();
             viewer_->turn();
-            virtual_now += 1'300 * kMs;
+            virtual_now += (delay - 1) * kMs;
             viewer_->turn();
+            EXPECT_EQ(live_decoders().size(), 0u) << "a decoder is started earlier than after " << delay << " ms";
+            virtual_now += 1 * kMs;
+            viewer_->turn();
+            EXPECT_EQ(live_decoders().size(), delay < 10'000 ? 1u : 0u) << "after " << delay << " ms";
         }
     }
 
