@@ -106,7 +106,8 @@ class Flood:
 class Show:
     def __init__(self, stage, options):
         self.options, self.rng = options, random.Random(SEED)
-        self.idle = 0  # ms, from a person's hand to the guest, where that has been measured
+        # Without an overload, where that has been measured: ms from a person's hand to the guest, and the film's pictures a second.
+        self.idle = self.pictures = 0
         self.person = staging.Person(stage, SIZE)
         self.hands = Hands(self.person.display)
         self.weston = staging.Weston(stage, "pixman", SIZE, x_display=self.person.display)
@@ -202,7 +203,7 @@ class Show:
 
     def measure(self, name, seconds):
         """A person at work for so long: what it was like."""
-        before, film, begun = self.flood.report(), self.film(), time.monotonic()
+        before, film, turns, begun = self.flood.report(), self.film(), self.viewer.stats()["main_loop_ms"]["count"], time.monotonic()
         took = []
         while time.monotonic() - begun < seconds or len(took) < 40:
             took += self.acts()
@@ -216,7 +217,8 @@ class Show:
             "latency_ms": statistics.median(took),
             "latency_p95_ms": sorted(took)[len(took) * 95 // 100],
             "events": len(took) + 100,
-            "main_loop_ms": self.viewer.stats()["main_loop_ms"],
+            "main_loop_ms": (loop := self.viewer.stats()["main_loop_ms"]),
+            "turn_ms": lasted * 1000 / max(1, loop["count"] - turns),  # sleep and all: a loop that is held up long makes few
             "film_pictures_a_second": pictures / lasted if pictures >= 0 else float("nan"),
             **{key: (after[key] - before[key]) / lasted for key in ("messages", "geometries", "units", "bytes") if before},
         }
@@ -229,6 +231,7 @@ class Show:
         bound = BOUND * (10 if waited > 0.1 else 1)
         print(f"  the viewer waited for a processor {waited:.0%} of the time", flush=True)
         check(figures["main_loop_ms"]["p50"] < BOUND, f"the main loop: {figures}")
+        check(figures.get("turn_ms", 0) < bound, f"the main loop takes {figures.get('turn_ms')} ms for a turn: {figures}")
         check(figures["latency_ms"] < bound + self.idle, f"from a person's hand to the guest: {figures}; idle {self.idle}")
 
 
@@ -239,18 +242,20 @@ def set_up(stage, options):
 
 def a_person_is_at_ease_before_it():
     figures = show.measure("quiet", 3)
-    show.idle = figures["latency_ms"]
+    show.idle, show.pictures = figures["latency_ms"], figures["film_pictures_a_second"]
 
 
 def budgets_that_are_nearly_used_up_leave_the_main_loop_below_16_ms_and_the_film_playing():
-    ended = show.flood.report()["ended"]
+    before = show.flood.report()
     show.flood.tell(f"streams {STREAMS} {RATE}")
     show.flood.tell(f"chatter {CHATTER}")
     staging.wait_for(lambda: show.flood.report()["live"] == STREAMS, 60, lambda: show.flood.report())
     figures = show.measure("below the budgets", show.options.seconds)
     check(figures["messages"] > 100 * SANE, f"no hundredfold overload, by {figures['messages'] / SANE}: {figures}")
-    check(show.flood.report()["ended"] == ended, f"streams within their budget have ended: {show.flood.report()}")
-    check(figures["film_pictures_a_second"] > 0, f"the film stands still: {figures}")
+    after = show.flood.report()
+    kept = [after[key] == (before or {}).get(key, 0) for key in ("ended", "refused")] + [after["conversations"] == 1]
+    check(all(kept), f"what keeps to its budget has ended: {after}, before: {before}")
+    check(figures["film_pictures_a_second"] > show.pictures / 3, f"the film stands still: {figures}, {show.pictures} without an overload")
     show.must_be_seen_to_move(FILM)
     show.must_be_quick(figures)
 
