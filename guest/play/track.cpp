@@ -325,13 +325,16 @@ std::int64_t Track::deadline(std::int64_t now) const
     if (!wanted_ || !clock_started_)
         return -1;
     at(key_wanted_at_);
-    if (!paused_ && begun_) {
+    bool pulls = begun_ && !at_end_ && sender_->has_room() && !(catching_up_since_ >= 0 && sender_->backlogged());
+    if (paused_) {
+        at(pulls && catching_up_since_ >= 0 ? now : -1);
+    } else if (begun_) {
         at(sender_->deadline());
         if (at_end_)
             at(sender_->idle() ? clock_ + end_pts_ : -1);
-        else if (sender_->has_room() && !(catching_up_since_ >= 0 && sender_->backlogged()))
+        else if (pulls)
             at(next_ ? clock_ + next_->dts : now);
-    } else if (!paused_ && !loop_ && source_->duration() > 0) {
+    } else if (!loop_ && source_->duration() > 0) {
         at(clock_ + source_->duration());
     }
     return soonest >= kNever ? -1 : soonest;

@@ -44,7 +44,8 @@ public:
     void tick(std::int64_t now);
     /// Leaves out what is stuck. To be called when everything that can be written has been.
     void settle(std::int64_t now);
-    /// When tick() is wanted if nothing else happens; negative: never. A paused track wants nothing.
+    /// When tick() is wanted if nothing else happens; negative: never. A paused track wants
+    /// nothing once the picture it stands at has been handed over.
     [[nodiscard]] std::int64_t deadline(std::int64_t now) const;
     /// The next message with access-unit data, if one may go.
     [[nodiscard]] bool next_message(std::vector<std::uint8_t> &out);
