@@ -35,12 +35,6 @@ Components components(const GstVideoInfo &info, std::uint32_t colour)
     return {{65535, eight(luma), eight(u * scale + 128 / 255.0), eight(v * scale + 128 / 255.0)}};
 }
 
-GQuark painted_quark()
-{
-    static GQuark quark = g_quark_from_static_string("spice-overlay-painted");
-    return quark;
-}
-
 } // namespace
 
 void Placeholder::forget()
@@ -127,15 +121,11 @@ GstBuffer *Placeholder::frame(GstFlowReturn &flow)
     flow = gst_buffer_pool_acquire_buffer(pool_, &buffer, nullptr);
     if (flow != GST_FLOW_OK)
         return nullptr;
-    // The pool gives the same few buffers again and again, and only we write them.
-    auto painted = GPOINTER_TO_UINT(gst_mini_object_get_qdata(GST_MINI_OBJECT(buffer), painted_quark()));
-    if (painted != colour_ + 1) {
-        if (!paint(buffer)) {
-            gst_buffer_unref(buffer);
-            flow = GST_FLOW_ERROR;
-            return nullptr;
-        }
-        gst_mini_object_set_qdata(GST_MINI_OBJECT(buffer), painted_quark(), GUINT_TO_POINTER(colour_ + 1), nullptr);
+    // Each time anew: the pool gives the same few buffers again and again, with what elements behind us drew into them.
+    if (!paint(buffer)) {
+        gst_buffer_unref(buffer);
+        flow = GST_FLOW_ERROR;
+        return nullptr;
     }
     return buffer;
 }

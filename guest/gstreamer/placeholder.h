@@ -10,7 +10,7 @@
 
 namespace spice_overlay::gst {
 
-/// Flat frames in whatever form downstream likes best. Each buffer of the pool is painted once and then shown again and again. Streaming thread.
+/// Flat frames in whatever form downstream likes best. They are rare, and each is painted anew. Streaming thread.
 class Placeholder {
 public:
     explicit Placeholder(GstPad *src) : src_(src) {}

@@ -355,6 +355,27 @@ def a_placeholder_that_is_not_found_gives_way_to_the_picture():
         d.wait(lambda: d.screen.pixel(160, 120) != seen, 3, "pictures that change")
 
 
+def what_is_drawn_into_a_flat_frame_is_not_in_the_next():
+    """Subtitles and a filter that work in place. Brighter, the picture is not found, and a flat frame comes every second."""
+    with desk(build, clips) as d:
+        for element in ("textoverlay", "subparse", "videobalance"):
+            if d.run("gst-inspect-1.0", "--exists", element).returncode:
+                raise Skip(f"GStreamer's {element} is not installed")
+        text = d.stage.path("text.srt")
+        text.write_text("1\n00:00:00,000 --> 00:00:01,500\nHHHHHH\n")
+        d.start_pipeline("filesrc", f"location={film(clips, seconds=20)}", "!", "qtdemux", "!", "h264parse", "!",
+                         "spiceoverlaydec", "search-timeout=0", "key-colour=0x402060", "!", "textoverlay", "name=over", "valignment=center", "!",
+                         "videobalance", "brightness=0.1", "!", "videoconvert", "!", "ximagesink",
+                         "filesrc", f"location={text}", "!", "subparse", "!", "over.text_sink")  # fmt: skip
+        colours = lambda: {d.screen.pixel(x, y) for x in range(0, 320, 2) for y in range(90, 150)}
+        d.wait(lambda: len(colours()) > 2, 15, "the text")
+        brighter = d.screen.pixel(2, 2)
+        d.wait(lambda: len(colours()) == 1, 5, "a flat frame without the text")
+        for _ in range(40):
+            time.sleep(0.1)  # in four seconds come four flat frames, and no more than three are in turn
+            check(colours() == {brighter}, f"{len(colours())} colours, one {colours().pop():06x}; the first frame had {brighter:06x}")
+
+
 def a_player_can_be_kept_from_it():
     with desk(build, clips) as d:
         d.environment["GST_PLUGIN_FEATURE_RANK"] = "spiceoverlaydec:NONE"
@@ -499,6 +520,7 @@ CASES = [
     interlaced_video_is_left_to_the_ordinary_decoder,
     backwards_it_is_decoded_here,
     a_placeholder_that_is_not_found_gives_way_to_the_picture,
+    what_is_drawn_into_a_flat_frame_is_not_in_the_next,
     a_player_can_be_kept_from_it,
     thumbnails_and_transcoders_get_the_real_pictures,
     every_codec_arrives_as_its_decoder_needs_it,
