@@ -78,7 +78,7 @@ struct WindowPlayer::Private {
     bool preroll_done = false;
     bool may_be_redirected = false; ///< the redirecting decoder is in the pipeline, whatever it does now
     gint64 resume_at = 0;           ///< where the item begins: not 0 after client_changed()
-    bool playing = false;           ///< as the person wants it
+    bool playing = true;            ///< as the person wants it
     bool counting = false;          ///< the clock of the current item runs
     bool redirected = false;
     std::string reason;               ///< why not redirected
@@ -220,13 +220,14 @@ void WindowPlayer::Private::start_item()
         return fail(uri.error().message);
     g_object_set(playbin, "uri", uri.value().c_str(), nullptr);
     window->set_title(item.name);
-    set_playing(true);
+    set_playing(playing);
 }
 
 void WindowPlayer::Private::next_item()
 {
     account();
     counting = false;
+    resume_at = 0;
     bool again = options.loop && !item_failed;
     if (again && items.size() == 1) {
         gst_element_seek_simple(playbin, GST_FORMAT_TIME, GST_SEEK_FLAG_FLUSH, 0);

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests/tools")]
@@ -47,7 +48,7 @@ def film():
 class Desk:
     """Xvfb with openbox, and spice-overlay-play on a terminal of its own."""
 
-    def __init__(self, stage, *arguments, manager=True):
+    def __init__(self, stage, *arguments, manager=True, redirects=False):
         for program in ("Xvfb", "openbox", "xdotool", "ffmpeg"):
             if not shutil.which(program):
                 raise Skip(f"{program} is not installed")
@@ -65,6 +66,8 @@ class Desk:
             "DISPLAY": f":{number}", "HOME": str(stage.run_dir), "GST_REGISTRY": str(clips / "registry.bin"),
             "SPICE_OVERLAY_AGENT": str(stage.run_dir / "nobody"),
         }  # fmt: skip
+        if redirects:
+            self.environment["GST_PLUGIN_PATH"] = str(stage.build / "guest/gstreamer")
         if manager:
             self.manager = stage.start("openbox", ["openbox"], self.environment)
             staging.wait_for(lambda: "window id" in self.x("xprop", "-root", "_NET_SUPPORTING_WM_CHECK"), 15, lambda: f"openbox: {self.manager.tail()}")
@@ -78,6 +81,31 @@ class Desk:
             stdin=theirs, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )  # fmt: skip
         os.close(theirs)
+
+    def client_comes(self):
+        """An agent with a client, which there was none of."""
+        client = self.stage.build / "tests/gstreamer/model-agent"
+        agent = self.stage.build / "guest/agentd/spice-overlay-agentd"
+        if not client.exists() or not agent.exists():
+            raise Skip("the GStreamer plugin or the agent is not built")
+        port, units = self.stage.path("port"), self.stage.path("units")
+        units.mkdir()
+        model = self.stage.start("client", [client, "--client", port, units], stdin=subprocess.PIPE)
+        model.wait_log("listening")
+        socket = self.environment["SPICE_OVERLAY_AGENT"]
+        return self.stage.start("agent", [agent, "--port", port, "--socket", socket, "--sessions", "any"])
+
+    def pause(self):
+        """Returns the second that is shown from then on."""
+        self.key("space")
+
+        def stands():
+            before = self.second()
+            time.sleep(1.2)  # more than a second of the film
+            return before >= 0 and self.second() == before
+
+        staging.wait_for(stands, 10, lambda: "a pause")
+        return self.second()
 
     def x(self, *command):
         return subprocess.run(command, env={**os.environ, **self.environment}, capture_output=True, text=True).stdout
@@ -170,6 +198,36 @@ def obeys_the_keys_of_its_terminal():
         d.must_reach(lambda s: s == 0, what="a step back shows the beginning")
         os.write(d.terminal, b"xyzq")
         d.end()
+
+
+def a_client_that_comes_in_a_pause_gets_a_paused_film():
+    with desk(film(), redirects=True) as d:
+        d.must_reach(lambda s: s >= 1, what="the picture of its second second")
+        paused = d.pause()
+        agent = d.client_comes()
+        d.play.wait_log("film.mp4: redirected", 20)
+        time.sleep(1.2)  # more than a second of the film
+        agent.stop()
+        d.must_reach(lambda s: s >= 0, what="the picture when the client has gone")
+        check(d.second() == paused, f"paused at second {paused}, second {d.second()} is shown after a client was there")
+        d.key("q")
+        d.end()
+
+
+def a_file_after_one_that_fails_begins_at_its_start():
+    gone = clips / "gone-film.mp4"
+    shutil.copy(film(), gone)
+    with desk(gone, film(), redirects=True) as d:
+        d.must_reach(lambda s: s >= 3, what="the picture of its fourth second")
+        d.pause()
+        gone.unlink()
+        agent = d.client_comes()
+        d.play.wait_log(f"{film()}: redirected", 20)
+        agent.stop()
+        d.must_reach(lambda s: s >= 0, what="the picture when the client has gone")
+        check(d.second() == 0, f"the second file begins at second {d.second()}")
+        d.key("q")
+        d.end(status=1)
 
 
 def a_closed_window_ends_it():
