@@ -13,6 +13,7 @@
 
 using spice_overlay::Status;
 using spice_overlay::gst::decoder_category;
+using spice_overlay::gst::InnerDecoder;
 using spice_overlay::gst::Redirector;
 
 namespace {
@@ -101,6 +102,15 @@ GstStateChangeReturn change_state(GstElement *element, GstStateChange transition
     if (transition == GST_STATE_CHANGE_PAUSED_TO_READY)
         redirector.stop();
     return result;
+}
+
+/// The error of a decoder that does not start would end the player, which is to have the next one.
+void handle_message(GstBin *bin, GstMessage *message)
+{
+    if (GST_MESSAGE_TYPE(message) == GST_MESSAGE_ERROR && InnerDecoder::starting(bin, GST_MESSAGE_SRC(message)))
+        gst_message_unref(message);
+    else
+        GST_BIN_CLASS(spice_overlay_decoder_parent_class)->handle_message(bin, message);
 }
 
 void set_property(GObject *object, guint id, const GValue *value, GParamSpec *spec)
@@ -200,6 +210,7 @@ void spice_overlay_decoder_class_init(GstSpiceOverlayDecClass *type)
     object->get_property = get_property;
     object->finalize = finalize;
     element->change_state = change_state;
+    GST_BIN_CLASS(type)->handle_message = handle_message;
 
     auto ready = static_cast<GParamFlags>(G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | GST_PARAM_MUTABLE_READY);
     auto told = static_cast<GParamFlags>(G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);

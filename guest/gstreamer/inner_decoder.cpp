@@ -60,7 +60,7 @@ Result<std::unique_ptr<InnerDecoder>> InnerDecoder::make(GstBin *bin, GstCaps *c
         GstElement *element = gst_element_factory_create(factory, nullptr);
         if (!element)
             continue;
-        gst_element_set_locked_state(element, TRUE); // until it is linked
+        gst_element_set_locked_state(element, TRUE); // until it has started
         gst_bin_add(bin, element);
         std::unique_ptr<InnerDecoder> candidate(new InnerDecoder(bin, element, output));
         if (candidate->link(caps))
@@ -77,6 +77,19 @@ Result<std::unique_ptr<InnerDecoder>> InnerDecoder::make(GstBin *bin, GstCaps *c
         return error;
     }
     return found;
+}
+
+bool InnerDecoder::starting(GstBin *bin, GstObject *source)
+{
+    bool locked = false;
+    GstObject *parent = nullptr;
+    for (GstObject *at = source ? GST_OBJECT(gst_object_ref(source)) : nullptr; at; at = parent) {
+        parent = gst_object_get_parent(at);
+        if (parent == GST_OBJECT(bin))
+            locked = GST_IS_ELEMENT(at) && gst_element_is_locked_state(GST_ELEMENT(at));
+        gst_object_unref(at);
+    }
+    return locked;
 }
 
 InnerDecoder::InnerDecoder(GstBin *bin, GstElement *decoder, Output output)
@@ -111,10 +124,10 @@ bool InnerDecoder::link(GstCaps *caps)
                   && gst_pad_link_full(src, drain_, GST_PAD_LINK_CHECK_NOTHING) == GST_PAD_LINK_OK;
     linked = linked && gst_element_set_state(decoder_, GST_STATE_READY) != GST_STATE_CHANGE_FAILURE
              && gst_pad_query_accept_caps(sink, caps) && gst_pad_set_active(feed_, TRUE)
-             && gst_pad_set_active(drain_, TRUE);
+             && gst_pad_set_active(drain_, TRUE)
+             && gst_element_set_state(decoder_, GST_STATE_PAUSED) != GST_STATE_CHANGE_FAILURE;
     if (linked) {
         gst_element_set_locked_state(decoder_, FALSE);
-        linked = gst_element_set_state(decoder_, GST_STATE_PAUSED) != GST_STATE_CHANGE_FAILURE;
         gst_element_sync_state_with_parent(decoder_);
     }
     gst_clear_object(&sink);

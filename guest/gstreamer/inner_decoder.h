@@ -28,6 +28,8 @@ public:
 
     /// The best decoder for `caps` that starts.
     [[nodiscard]] static Result<std::unique_ptr<InnerDecoder>> make(GstBin *bin, GstCaps *caps, const Output &output);
+    /// Whether `source`, from which `bin` has a message, is of a decoder that has not started yet, and may give way to the next. Any thread.
+    [[nodiscard]] static bool starting(GstBin *bin, GstObject *source);
     ~InnerDecoder();
     InnerDecoder(const InnerDecoder &) = delete;
 

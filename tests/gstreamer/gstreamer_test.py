@@ -116,6 +116,25 @@ def a_long_group_of_pictures_is_seen_to_be_caught_up_with():
         check(not d.flat(), "the placeholder is back")
 
 
+def decoders_that_do_not_start_are_passed_over():
+    with desk(build, clips) as d:
+        d.environment["GST_PLUGIN_PATH"] += f":{build / 'tests/gstreamer'}"
+        d.environment["GST_REGISTRY"] = str(d.stage.path("registry"))
+        for element in ("closeddec", "stuckdec"):
+            found = d.run("gst-inspect-1.0", element)
+            check("primary + 50" in found.stdout, f"{element}: {found.stdout[:300]} {found.stderr}")
+        d.play(film(clips))
+        d.redirected()
+        d.wait(lambda: len(d.events("unit")) > 40, 15, "units")
+        d.order("no-client")
+        the_real_picture_is_seen(d, 5)
+        first = d.frame()
+        d.wait(lambda: d.frame() not in (None, first), 2, "pictures that change")
+        for element in ("closeddec", "stuckdec"):
+            check(f"{element} does not start" in d.player.log(), f"{element} was not tried: {d.player.tail()}")
+        check("this decoder does not start" not in d.player.log(), "the player was told of it")
+
+
 def behind_the_real_agent_the_client_may_go_and_return():
     with desk(build, clips, real=True) as d:
         d.play(film(clips))
@@ -508,6 +527,7 @@ CASES = [
     a_lost_client_is_seen_for_less_than_half_a_second,
     a_client_lost_in_a_pause_leaves_the_picture_that_was_seen,
     a_long_group_of_pictures_is_seen_to_be_caught_up_with,
+    decoders_that_do_not_start_are_passed_over,
     behind_the_real_agent_the_client_may_go_and_return,
     parole_redirects_as_it_is,
     totem_redirects_as_it_is,
