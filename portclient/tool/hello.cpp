@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include "plain_text.h"
 #include "trial.h"
 
 #include "portclient/base/clock.h"
 
+#include <langinfo.h>
 #include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <clocale>
 #include <cstdio>
+#include <cstring>
 
 namespace spice_overlay::tool {
 
@@ -17,11 +21,22 @@ namespace {
 constexpr std::size_t kMostText = 64 * 1024;  ///< bytes that wait for the port, or for a report
 constexpr std::int64_t kLinger = 300'000'000; ///< ns of silence after the last text, when all has been said
 
+/// A terminal of another character set may take bytes of UTF-8 for controls.
+bool terminal_takes_utf8()
+{
+    std::setlocale(LC_CTYPE, "");
+    return std::strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+}
+
 /// The standard input goes to the other end, and what comes from there to the standard output.
 class Hello : private End::Listener {
 public:
     Hello(End &end, Signals &signals, Progress &progress, const Options &options)
-        : end_(end), signals_(signals), progress_(progress), options_(options)
+        : end_(end),
+          signals_(signals),
+          progress_(progress),
+          options_(options),
+          plain_(!options.json && !terminal_takes_utf8())
     {
     }
 
@@ -94,13 +109,19 @@ private:
     {
         received_ += bytes.size();
         last_ = monotonic_now();
-        std::string text;
-        for (std::uint8_t byte : bytes)
-            text += (byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7f ? '?' : static_cast<char>(byte);
+        std::string text = plain_.take(bytes);
         if (options_.json)
-            text_ += text.substr(0, kMostText - std::min(kMostText, text_.size()));
+            text_ += text.substr(0, whole_characters(text, kMostText - std::min(kMostText, text_.size())));
         else
             std::fwrite(text.data(), 1, text.size(), stdout), std::fflush(stdout);
+    }
+
+    /// How many bytes of `text` whole characters fill, `most` at most.
+    static std::size_t whole_characters(const std::string &text, std::size_t most)
+    {
+        while (most > 0 && most < text.size() && (text[most] & 0xc0) == 0x80)
+            most--;
+        return most;
     }
 
     int finish()
@@ -128,6 +149,7 @@ private:
     Progress &progress_;
     const Options &options_;
     std::string out_;
+    PlainText plain_;
     std::string text_;                      ///< received, for the report
     std::uint64_t sent_ = 0, received_ = 0; ///< bytes
     bool greeted_ = false, input_ended_ = false;

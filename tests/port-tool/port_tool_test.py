@@ -164,14 +164,44 @@ def hello_talks_with_a_stock_spicy():
         check(status == 0 and "typed into spicy" in figures["received_text"], f"{status} {figures}")
 
 
-def hello_lets_nobody_steer_the_terminal():
+HOSTILE = b"\x1b]0;owned\x07 \xc2\x9b31m \x9b2J \xe0\x82\x9b1m \xff \xed\xa0\x80 end\n"
+FRIENDLY = "plain \u00e9 \u20ac \U0001f642 \u011b\n"
+
+
+def said_by_hello(options, locale, more=""):
+    """What the program says when HOSTILE, FRIENDLY, byte by byte, and `more` come."""
     with staging.Stage(build) as stage:
         port = Port(stage)
-        hello = tool(stage, "hello", "hello", port.uri, "--quiet")
+        hello = tool(stage, "hello", "hello", port.uri, "--quiet", *options, environment={"LC_ALL": locale})
         guest = connect(port.ends["guest"])
-        guest.sendall(b"\x1b]0;owned\x07plain\n")
+        guest.sendall(HOSTILE)
+        for byte in FRIENDLY.encode():
+            time.sleep(0.01)  # so that each comes alone
+            guest.sendall(bytes([byte]))
+        guest.sendall(more.encode())
         out, _ = hello.popen.communicate(timeout=20)
-        check(b"plain\n" in out and b"\x1b" not in out and b"\x07" not in out, f"{out}")
+        return out
+
+
+def hello_lets_nobody_steer_the_terminal():
+    for locale in ("C.UTF-8", "C"):
+        out = said_by_hello([], locale)
+        check(not any(byte < 0x20 and byte not in b"\n\t" or byte == 0x7F for byte in out), f"{locale}: {out}")
+        if locale == "C":  # the terminal may take any byte from 0x80 on for a control
+            check(max(out) < 0x80 and b"plain ? ? ? ?\n" in out, f"{out}")
+        else:
+            text = out.decode(errors="replace")
+            check("\ufffd" not in text and FRIENDLY in text and not any("\x80" <= c <= "\x9f" for c in text), f"{text!r}")
+        check(b"31m" in out and b"end\n" in out, f"{locale}: what steers nothing is missing: {out}")
+
+
+def hello_reports_text_that_json_can_hold():
+    figures = json.loads(said_by_hello(["--json"], "C"))
+    check(FRIENDLY in figures["received_text"] and "?31m" in figures["received_text"], f"{figures}")
+    check(figures["received_bytes"] == len(HOSTILE) + len(FRIENDLY.encode()), f"{figures}")
+    for begin in ("", "."):  # more than is kept: cut off between two characters
+        text = json.loads(said_by_hello(["--json"], "C", begin + "\u00e9" * 40_000))["received_text"]
+        check(65_000 < len(text.encode()) <= 65_536 and text.endswith("\u00e9"), f"{len(text)}: {text[-20:]}")
 
 
 def soak_goes_on_when_the_other_end_comes_back_and_says_so():
