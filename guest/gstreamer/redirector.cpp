@@ -38,7 +38,7 @@ Redirector::Redirector(GstBin *element, GstPad *sink, GstPad *src)
 
 Redirector::~Redirector()
 {
-    stop();
+    reset();
 }
 
 Status Redirector::check(const Settings &settings) const
@@ -88,7 +88,19 @@ void Redirector::interrupt()
 
 void Redirector::stop()
 {
+    // Pads that become inactive have waited for their own thread; follow_from_outside() is another one's.
+    GST_PAD_STREAM_LOCK(sink_);
+    reset();
+    GST_PAD_STREAM_UNLOCK(sink_);
+}
+
+void Redirector::reset()
+{
     interrupt();
+    {
+        std::lock_guard lock(flush_mutex_); // from here on, nothing makes it due
+        refresh_due_ = false;
+    }
     set_inner(nullptr);
     forwarder_.halt(true);
     forwarder_.end(ended_ ? SPICE_OVERLAY_REASON_END_OF_STREAM : SPICE_OVERLAY_REASON_CLOSED_BY_USER);
@@ -107,7 +119,7 @@ void Redirector::stop()
     paused_at_ = INT64_MIN;
     seen_at_ = INT64_MIN;
     outputs_ = 0;
-    local_ = local_anyway_ = refresh_due_ = told_ = turned_ = false;
+    local_ = local_anyway_ = told_ = turned_ = false;
 }
 
 void Redirector::play()

@@ -63,6 +63,7 @@ private:
     void wake();
 
     // All S.
+    void reset(); ///< or when nobody else is left
     bool set_caps(GstCaps *caps);
     bool set_segment(GstEvent *event);
     void flush_stop(GstEvent *event);
@@ -149,7 +150,7 @@ private:
     std::uint64_t wakes_ = 0;            ///< guarded by wake_mutex_
     std::atomic<bool> flushing_ = false; ///< from upstream, or since it ends
 
-    std::mutex flush_mutex_;   ///< while downstream is made to flush
+    std::mutex flush_mutex_;   ///< while downstream is made to flush; taken after the stream lock
     mutable std::mutex mutex_; ///< guards what follows
     std::shared_ptr<InnerDecoder> inner_;
     std::string reason_;

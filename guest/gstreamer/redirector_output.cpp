@@ -362,20 +362,22 @@ void Redirector::follow_from_outside()
         if (local == local_ && !refresh_due_)
             return;
         if (still() && GST_STATE_PENDING(element_) == GST_STATE_VOID_PENDING && !refresh_due_) {
+            std::lock_guard lock(flush_mutex_);
+            if (!running_)
+                return; // stop() has been here, or waits
             // A player is told of another place, where the last flat frame stands; what the client showed is known better.
             std::int64_t seen = seen_at_;
             paused_at_ = seen == INT64_MIN ? start_ : seen;
             GST_INFO_OBJECT(element_, "the picture seen in the pause is to be another one");
-            std::lock_guard lock(flush_mutex_);
             gst_pad_push_event(src_, gst_event_new_flush_start());
             refresh_due_ = true;
             wake();
         }
         if (GST_PAD_STREAM_TRYLOCK(sink_)) {
             bool done;
-            if (take_refresh())
+            if (running_ && take_refresh())
                 (void)refresh();
-            else if (!ended_ && caps_ && outputs_ > 0)
+            else if (running_ && !ended_ && caps_ && outputs_ > 0)
                 (void)follow(done);
             GST_PAD_STREAM_UNLOCK(sink_);
         }
