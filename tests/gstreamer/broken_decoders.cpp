@@ -6,32 +6,14 @@
 
 namespace {
 
-struct Decoder {
-    GstElement parent;
-};
-
-struct DecoderClass {
-    GstElementClass parent_class;
-    GstStateChange fails_at;
-};
-
-G_DEFINE_TYPE(Decoder, broken_decoder, GST_TYPE_ELEMENT)
-
+template <GstStateChange FailsAt>
 GstStateChangeReturn change_state(GstElement *element, GstStateChange transition)
 {
-    if (transition == reinterpret_cast<DecoderClass *>(G_OBJECT_GET_CLASS(element))->fails_at) {
+    if (transition == FailsAt) {
         GST_ELEMENT_ERROR(element, RESOURCE, OPEN_READ_WRITE, ("this decoder does not start"), (nullptr));
         return GST_STATE_CHANGE_FAILURE;
     }
-    return GST_ELEMENT_CLASS(broken_decoder_parent_class)->change_state(element, transition);
-}
-
-void broken_decoder_init(Decoder *decoder)
-{
-    for (const char *name : {"sink", "src"}) {
-        GstPadTemplate *made = gst_element_get_pad_template(GST_ELEMENT(decoder), name);
-        gst_element_add_pad(GST_ELEMENT(decoder), gst_pad_new_from_template(made, name));
-    }
+    return GST_ELEMENT_CLASS(g_type_class_peek(GST_TYPE_ELEMENT))->change_state(element, transition);
 }
 
 void add_template(GstElementClass *element, const char *name, GstPadDirection direction, const char *text)
@@ -41,36 +23,45 @@ void add_template(GstElementClass *element, const char *name, GstPadDirection di
     gst_caps_unref(caps);
 }
 
-void broken_decoder_class_init(DecoderClass *type)
+template <GstStateChange FailsAt>
+void init_class(gpointer type, gpointer)
 {
     auto *element = GST_ELEMENT_CLASS(type);
-    element->change_state = change_state;
+    element->change_state = change_state<FailsAt>;
     gst_element_class_set_static_metadata(element, "Broken decoder", "Codec/Decoder/Video", "Does not start",
                                           "The spice-overlay project");
     add_template(element, "sink", GST_PAD_SINK, "video/x-h264");
     add_template(element, "src", GST_PAD_SRC, "video/x-raw(ANY)");
 }
 
-template <GstStateChange When>
-GType broken_at(const char *name)
+void init(GTypeInstance *instance, gpointer type)
 {
-    GTypeInfo info{};
-    info.class_size = sizeof(DecoderClass);
-    info.instance_size = sizeof(Decoder);
-    info.class_init = [](gpointer type, gpointer) { static_cast<DecoderClass *>(type)->fails_at = When; };
-    return g_type_register_static(broken_decoder_get_type(), name, &info, static_cast<GTypeFlags>(0));
+    auto *element = GST_ELEMENT(instance);
+    for (const char *name : {"sink", "src"})
+        gst_element_add_pad(element, gst_pad_new_from_template(
+                                         gst_element_class_get_pad_template(GST_ELEMENT_CLASS(type), name), name));
 }
 
-gboolean plugin_init(GstPlugin *plugin)
+template <GstStateChange FailsAt>
+gboolean add(GstPlugin *plugin, const char *name, const char *type)
 {
-    constexpr guint kRank = GST_RANK_PRIMARY + 50;
-    return gst_element_register(plugin, "closeddec", kRank, broken_at<GST_STATE_CHANGE_NULL_TO_READY>("ClosedDecoder"))
-           && gst_element_register(plugin, "stuckdec", kRank,
-                                   broken_at<GST_STATE_CHANGE_READY_TO_PAUSED>("StuckDecoder"));
+    GTypeInfo info{};
+    info.class_size = sizeof(GstElementClass);
+    info.instance_size = sizeof(GstElement);
+    info.class_init = init_class<FailsAt>;
+    info.instance_init = init;
+    return gst_element_register(plugin, name, GST_RANK_PRIMARY + 50,
+                                g_type_register_static(GST_TYPE_ELEMENT, type, &info, static_cast<GTypeFlags>(0)));
+}
+
+gboolean init_plugin(GstPlugin *plugin)
+{
+    return add<GST_STATE_CHANGE_NULL_TO_READY>(plugin, "closeddec", "ClosedDecoder")
+           && add<GST_STATE_CHANGE_READY_TO_PAUSED>(plugin, "stuckdec", "StuckDecoder");
 }
 
 } // namespace
 
 #define PACKAGE "spice-overlay"
-GST_PLUGIN_DEFINE(GST_VERSION_MAJOR, GST_VERSION_MINOR, brokendecoders, "Decoders that do not start", plugin_init,
+GST_PLUGIN_DEFINE(GST_VERSION_MAJOR, GST_VERSION_MINOR, brokendecoders, "Decoders that do not start", init_plugin,
                   SPICE_OVERLAY_VERSION, "LGPL", "spice-overlay", "spice-overlay")
