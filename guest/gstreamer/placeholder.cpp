@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 namespace spice_overlay::gst {
@@ -100,7 +101,8 @@ Status Placeholder::prepare(GstCaps *caps, std::uint32_t colour)
     size = std::max(size, static_cast<guint>(info_.size));
     for (bool own = !pool_;; own = true) {
         if (own) {
-            gst_clear_object(&pool_);
+            if (pool_)
+                gst_object_unref(std::exchange(pool_, nullptr));
             pool_ = gst_video_buffer_pool_new();
             most = 0;
         }
@@ -111,7 +113,7 @@ Status Placeholder::prepare(GstCaps *caps, std::uint32_t colour)
         if (own)
             break;
     }
-    gst_clear_object(&pool_);
+    gst_object_unref(std::exchange(pool_, nullptr));
     return Error{"there is no memory for pictures"};
 }
 

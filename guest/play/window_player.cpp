@@ -143,14 +143,15 @@ Status WindowPlayer::Private::make_pipeline()
     // The sink asks for its window in the thread that makes it, and makes one of its own if nobody answers at once.
     gst_bus_set_sync_handler(
         bus,
-        [](GstBus *, GstMessage *message, gpointer id) {
+        [](GstBus *, GstMessage *message, gpointer shown) {
             if (!gst_is_video_overlay_prepare_window_handle_message(message))
                 return GST_BUS_PASS;
-            gst_video_overlay_set_window_handle(GST_VIDEO_OVERLAY(GST_MESSAGE_SRC(message)), GPOINTER_TO_UINT(id));
+            gst_video_overlay_set_window_handle(GST_VIDEO_OVERLAY(GST_MESSAGE_SRC(message)),
+                                                static_cast<const X11Window *>(shown)->id());
             gst_message_unref(message);
             return GST_BUS_DROP;
         },
-        GUINT_TO_POINTER(window->id()), nullptr);
+        window.get(), nullptr);
     sources.push_back(gst_bus_add_watch(
         bus,
         [](GstBus *, GstMessage *message, gpointer self) -> gboolean {
