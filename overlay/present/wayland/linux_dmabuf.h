@@ -49,8 +49,7 @@ private:
 };
 
 /// A compositor's answer to a dmabuf, once: a wl_buffer, or null when it refuses it. Asked for by `create`, never by
-/// `create_immed`, which may end the connection. Who destroys it
-/// hears no answer. One thread.
+/// `create_immed`, which may end the connection. Who destroys it hears no answer. One thread.
 class DmabufImport {
 public:
     DmabufImport(LinuxDmabuf &dmabuf, const Image &image, std::function<void(wl_buffer *)> on_answer);
