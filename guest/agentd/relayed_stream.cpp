@@ -70,6 +70,7 @@ void RelayedStream::access_unit(const wire::AccessUnit &unit, std::int64_t now)
     if (begun_ && key) // the cache forgets what comes before it
         while (next_ >= cache_.begin() && next_ < cache_.end() && has_room(cache_.at(next_).data.size()))
             push(next_++, now);
+    no_memory_ = false; // what comes now may take the place of what was kept
     bool live = begun_ && next_ == cache_.end();
     cache_.add(unit);
     if (live && has_room(unit.data.size())) {

@@ -124,7 +124,7 @@ void StreamSender::begin(const Waiting &next)
 
 void StreamSender::end_unit()
 {
-    messages_ = {}; // it may have been large
+    std::vector<std::uint8_t>().swap(messages_); // it may have been large
     ends_.clear();
     at_ = unit_size_ = unit_bytes_ = 0;
 }

@@ -347,9 +347,9 @@ TEST_F(PlayProgram, a_seek_in_a_pause_sends_all_up_to_the_picture_though_the_cli
     client_.gives_credit = false;
     client_.unit_window = 100;
     client_.give_credit(1);
+    std::int64_t sought = now_ns();
     tell("seek 1 10.6");
     ASSERT_TRUE(client_.run_until([&] { return client_.units.back().epoch == 1; }));
-    std::int64_t sought = now_ns();
     auto there = [&](const auto &unit) { return unit.epoch == 1 && unit.pts > sought - 50 * kMs; };
     EXPECT_TRUE(client_.run_until([&] { return std::ranges::any_of(client_.units, there); }, 2))
         << "the unit sent last is shown " << (sought - client_.units.back().pts) / kMs << " ms before the position";

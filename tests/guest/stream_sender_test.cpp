@@ -4,6 +4,7 @@
 #include "portclient/wire/deframer.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <random>
 
@@ -304,6 +305,23 @@ TEST_F(StreamSenderTest, has_no_room_for_more_than_a_few_mib_and_holds_nothing_o
     for (; sender.has_room(); pushed++)
         push(unit(Kind::kP, pushed, 1u << 20));
     EXPECT_LE(sender.bytes_held(), StreamSender::kMostBytes);
+}
+
+TEST_F(StreamSenderTest, keeps_no_memory_of_a_large_unit_that_it_has_sent)
+{
+    const auto in_use = [] {
+        const auto heap = ::mallinfo2(); // a sanitizer's tells nothing
+        return heap.uordblks + heap.hblkhd;
+    };
+    std::vector<std::uint8_t> out;
+    out.reserve(64 << 10);
+    const std::size_t before = in_use();
+    sender.grant(1u << 30, 10);
+    push(unit(Kind::kI, 0, wire::kMaxAccessUnit));
+    while (sender.next_message(out)) {
+    }
+    EXPECT_EQ(sender.bytes_held(), 0u);
+    EXPECT_LT(in_use(), before + (1u << 20));
 }
 
 /// Random units, credit and time against what must always hold.
