@@ -35,6 +35,10 @@ constexpr unsigned kBatchesPerDispatch = 16; ///< then the caller's other work h
 constexpr int kReleaseBatch = 2;
 constexpr std::uint64_t kFramesPerUnit = 8; ///< a VP9 superframe holds as many
 
+constexpr std::int64_t kEndPatience = 2'000'000'000; ///< ns, with one that has hung up and is not gone
+const std::string kEndedByItself = "the decoder process ended by itself (";
+constexpr const char *kNotGone = "killed, but not gone)";
+
 constexpr unsigned kMaxPaths = 4; ///< hardware and software, and some to spare
 
 /// One received packet, its descriptors already owned.
@@ -151,8 +155,8 @@ struct DecoderProcess::Private {
     bool drain_due = false;
     bool draining = false; ///< no unit since the drain
     bool failed = false;
-    bool ending =
-        false; ///< it has hung up, and is not gone yet: `socket` is a handle of its process, which has input when it is
+    /// Since when it has hung up and is not gone yet: `socket` is a handle of its process then, which has input when it is. Negative: no.
+    std::int64_t ending = -1;
     bool reset = false; ///< the socket has told that the decoder is gone
     std::uint64_t units_sent = 0;
     std::uint64_t frames_seen = 0;
@@ -279,10 +283,10 @@ void DecoderProcess::dispatch()
     Private &p = *p_;
     if (p.failed)
         return;
-    if (p.ending)
+    if (p.ending >= 0)
         return p.end_by_itself();
     std::array<Packet, kBatch> packets;
-    for (unsigned batch = 0; batch < kBatchesPerDispatch && !p.failed && !p.ending; ++batch) {
+    for (unsigned batch = 0; batch < kBatchesPerDispatch && !p.failed && p.ending < 0; ++batch) {
         const int count = receive_batch(p.socket.get(), packets);
         if (count < 0) {
             // It left without reading all that it was sent: said once, before what it said last.
@@ -292,7 +296,7 @@ void DecoderProcess::dispatch()
                 p.end_by_itself();
             break;
         }
-        for (int i = 0; i < count && !p.failed && !p.ending; ++i) {
+        for (int i = 0; i < count && !p.failed && p.ending < 0; ++i) {
             Packet &packet = packets[static_cast<std::size_t>(i)];
             if (packet.size == 0)
                 p.end_by_itself();
@@ -303,7 +307,7 @@ void DecoderProcess::dispatch()
         if (count < static_cast<int>(kBatch))
             break;
     }
-    if (p.notice_due && !p.failed && !p.ending)
+    if (p.notice_due && !p.failed && p.ending < 0)
         p.send_notice();
 }
 
@@ -446,8 +450,18 @@ std::int64_t DecoderProcess::watch(std::int64_t now)
         const std::size_t out = p.slots.held() + static_cast<std::size_t>(std::popcount(p.released));
         return p.silent_since >= 0 && p.progress == p.progress_watched && out < ipc::kLeastHeld;
     };
+    if (!p.failed && p.ending >= 0) {
+        if (now < p.ending + kEndPatience)
+            return p.ending + kEndPatience;
+        p.end(wire::Reason::kDecoderFailed, kEndedByItself + kNotGone);
+    }
     if (!p.failed && p.places.units() > 0 && silent() && now >= p.silent_since + patience()) {
         dispatch(); // it may have been us who slept
+        if (!p.failed && p.ending >= 0) {
+            if (now < p.ending + kEndPatience)
+                return p.ending + kEndPatience;
+            p.end(wire::Reason::kDecoderFailed, kEndedByItself + kNotGone);
+        }
         if (!p.failed && p.places.units() > 0 && silent())
             p.end(wire::Reason::kDecoderFailed, "the decoder process says nothing");
     }
@@ -471,17 +485,17 @@ void DecoderProcess::Private::end(wire::Reason reason, const std::string &why)
 /// owner polls.
 void DecoderProcess::Private::end_by_itself()
 {
-    const std::string beginning = "the decoder process ended by itself (";
     if (const auto how = kill_and_reap(pid)) {
         failed = true;
         pid = -1;
-        return listener.failed(wire::Reason::kDecoderFailed, beginning + *how + ")");
+        return listener.failed(wire::Reason::kDecoderFailed, kEndedByItself + *how + ")");
     }
-    if (std::exchange(ending, true))
+    if (ending >= 0)
         return;
+    ending = monotonic_now();
     const UniqueFd handle(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     if (!handle.valid() || ::dup3(handle.get(), socket.get(), O_CLOEXEC) < 0)
-        end(wire::Reason::kDecoderFailed, beginning + "killed, but not gone)");
+        end(wire::Reason::kDecoderFailed, kEndedByItself + kNotGone);
 }
 
 // ---- start and end
@@ -581,6 +595,11 @@ DecoderProcess::~DecoderProcess()
 {
     if (p_->pid > 0)
         kill_and_leave(p_->pid);
+}
+
+bool DecoderProcess::ending() const
+{
+    return p_->ending >= 0 && !p_->failed;
 }
 
 int DecoderProcess::fd() const

@@ -104,7 +104,9 @@ public:
     /// Ends a decoder that has units to decode, may do so, and has said nothing since a call ipc::kSilence ago
     /// (kSilenceAtStart while it has not said a thing). Returns when to call next; negative: there is nothing to wait for until the
     /// next send(). `now`: ns of CLOCK_MONOTONIC.
+    /// One that has hung up and is not gone in two seconds is given up.
     [[nodiscard]] std::int64_t watch(std::int64_t now);
+    [[nodiscard]] bool ending() const; ///< it has hung up and is not gone: watch() is to be called
     [[nodiscard]] int pid() const; ///< -1 after failed()
 
 private:

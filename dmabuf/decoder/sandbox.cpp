@@ -22,9 +22,6 @@ namespace {
 
 constexpr rlim_t kMemory = rlim_t{4} << 30; ///< bytes of addresses; frames are 1 GiB of them at most
 
-/// Beside those of frames, each of which may keep its dmabuf, for its fences: sockets, devices, and one that is being made.
-constexpr rlim_t kDescriptorsBesides = 16;
-
 Status limit(int resource, rlim_t value)
 {
     const auto which = static_cast<__rlimit_resource_t>(resource);
@@ -45,7 +42,9 @@ Status limit_resources()
         rlim_t value;
     } limits[] = {
         {RLIMIT_CORE, 0},
-        {RLIMIT_NOFILE, 2 * ipc::kMaxDescriptors},           // a device's driver has some as well
+        // Each frame may keep its dmabuf, for its fences, and a device's driver has some as well. Of all that are on their way in sockets,
+        // of this account, there may be as many, or nobody may send another.
+        {RLIMIT_NOFILE, 2 * ipc::kMaxDescriptors},
         {RLIMIT_FSIZE, kMaxBufferBytes + (rlim_t{1} << 20)}, // holds for shared memory too
         {RLIMIT_MEMLOCK, 0},
         {RLIMIT_MSGQUEUE, 0},
@@ -198,8 +197,6 @@ SandboxLayer enter_sandbox(SandboxKind kind)
     // Of use where there is no filter, and to anyone but root.
     if (kind != SandboxKind::kDevice) // whose drivers start threads late
         static_cast<void>(limit(RLIMIT_NPROC, 0));
-    if (kind == SandboxKind::kSoftware)
-        static_cast<void>(limit(RLIMIT_NOFILE, kDescriptorsBesides + ipc::kMaxDescriptors));
     report_denials();
     Status status = load_call_filter(kind);
     layer.holds = status.ok();

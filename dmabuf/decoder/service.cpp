@@ -10,6 +10,7 @@ extern "C" {
 #include <libavutil/imgutils.h>
 }
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -22,7 +23,8 @@ namespace spice_overlay {
 
 namespace {
 
-constexpr unsigned kBatch = 16; ///< messages read by one system call
+constexpr unsigned kBatch = 16;  ///< messages read by one system call
+constexpr unsigned kTries = 400; ///< to send a message: two seconds
 
 wire::Rect cropped(const AVFrame &frame)
 {
@@ -384,9 +386,15 @@ void Service::send(const T &message, std::span<const int> fds)
         std::memcpy(CMSG_DATA(rights), fds.data(), fds.size_bytes());
     }
     ssize_t sent = -1;
-    do
+    for (unsigned tries = 0; tries < kTries; ++tries) {
         sent = ::sendmsg(socket_.get(), &header, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
+        if (sent >= 0 || (errno != EINTR && errno != ETOOMANYREFS))
+            break;
+        // All descriptors of the account that nobody has received yet count, and others may send many.
+        const timespec nap{0, 5'000'000};
+        if (errno == ETOOMANYREFS)
+            ::ppoll(nullptr, 0, &nap, nullptr);
+    }
     hung_up_ = hung_up_ || sent < 0;
 }
 

@@ -64,9 +64,27 @@ struct InputSignals {
     static void motion(GtkEventControllerMotion *, double x, double y, gpointer data) { self(data)->move(x, y); }
     static gboolean any(GtkEventControllerLegacy *, GdkEvent *event, gpointer data)
     {
+        InputForwarder *s = self(data);
         const GdkEventType type = gdk_event_get_event_type(event);
-        if (type == GDK_BUTTON_PRESS || type == GDK_BUTTON_RELEASE)
-            self(data)->button(event, type == GDK_BUTTON_PRESS);
+        switch (type) {
+        case GDK_BUTTON_PRESS:
+        case GDK_BUTTON_RELEASE:
+            s->move(event);
+            s->button(gdk_button_event_get_button(event), type == GDK_BUTTON_PRESS);
+            break;
+        case GDK_TOUCH_BEGIN: // the first finger is the pointer with its left button
+        case GDK_TOUCH_UPDATE:
+        case GDK_TOUCH_END:
+        case GDK_TOUCH_CANCEL:
+            if (!gdk_touch_event_get_emulating_pointer(event))
+                break;
+            s->move(event);
+            if (type != GDK_TOUCH_UPDATE)
+                s->button(GDK_BUTTON_PRIMARY, type == GDK_TOUCH_BEGIN);
+            break;
+        default:
+            break;
+        }
         return FALSE;
     }
     static gboolean scroll(GtkEventControllerScroll *, double, double dy, gpointer data)
@@ -137,10 +155,8 @@ void InputForwarder::lead_guest()
         spice_inputs_channel_motion(inputs_, motion->dx, motion->dy, buttons_);
 }
 
-void InputForwarder::button(GdkEvent *event, bool down)
+void InputForwarder::move(GdkEvent *event)
 {
-    if (down)
-        gtk_widget_grab_focus(widget_);
     GtkNative *native = gtk_widget_get_native(widget_);
     double x = 0;
     double y = 0;
@@ -150,7 +166,12 @@ void InputForwarder::button(GdkEvent *event, bool down)
     if (gdk_event_get_position(event, &x, &y)
         && gtk_widget_translate_coordinates(GTK_WIDGET(native), widget_, x - native_x, y - native_y, &x, &y))
         move(x, y);
-    const unsigned gtk_button = gdk_button_event_get_button(event);
+}
+
+void InputForwarder::button(unsigned gtk_button, bool down)
+{
+    if (down)
+        gtk_widget_grab_focus(widget_);
     if (!inputs_ || gtk_button < 1 || gtk_button > 3)
         return;
     int spice_button = static_cast<int>(gtk_button); // left, middle, right have the same numbers

@@ -27,7 +27,8 @@ private:
     void move(double x, double y);
     [[nodiscard]] bool sends_positions() const;
     void lead_guest();
-    void button(GdkEvent *event, bool down);
+    void move(GdkEvent *event);
+    void button(unsigned gtk_button, bool down);
     void scroll(double dy);
     void key(unsigned hardware_keycode, bool down);
     void release_keys();

@@ -146,6 +146,7 @@ void Redirection::geometry(const wire::Geometry &geometry)
     wire::Geometry nowhere;
     nowhere.stream = geometry.stream;
     nowhere.serial = geometry.serial;
+    nowhere.placeholder = geometry.placeholder; // it goes with the desktop's picture, as a video that is minimised
     screen_.geometry(geometry.stream, geometry.display == 0 ? geometry : nowhere, monotonic_now());
     on_screen_changed_();
 }

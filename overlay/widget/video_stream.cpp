@@ -53,7 +53,11 @@ Status VideoStream::start()
     if (!decoder)
         return decoder.error();
     decoder_ = std::move(*decoder);
-    watch_ = std::make_unique<FdWatch>(decoder_->fd(), [this] { decoder_->dispatch(); });
+    watch_ = std::make_unique<FdWatch>(decoder_->fd(), [this] {
+        decoder_->dispatch();
+        if (decoder_->ending())
+            timer_.set(decoder_->watch(monotonic_now()));
+    });
     if (epoch_)
         decoder_->flush(epoch_);
     return Success{};

@@ -12,12 +12,15 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <random>
@@ -505,7 +508,41 @@ TEST(Process, is_the_kernels_first_choice_when_memory_runs_out_and_has_few_descr
     const std::string limits = contents(proc + "/limits");
     const auto line = limits.find("Max open files");
     ASSERT_NE(line, std::string::npos);
-    EXPECT_EQ(std::stoul(limits.substr(line + 26)), 80u) << limits;
+    EXPECT_EQ(std::stoul(limits.substr(line + 26)), 128u) << limits;
+}
+
+TEST(Process, waits_while_its_account_has_too_many_descriptors_on_their_way)
+{
+    NEED_FFMPEG();
+    const Clip clip = h264(3);
+    Driver driver(h264_config());
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    int ends[2];
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    const UniqueFd ours(ends[0]);
+    UniqueFd theirs(ends[1]);
+    constexpr std::size_t kMany = 200; // more than a decoder may have open
+    std::array<std::uint8_t, CMSG_SPACE(kMany * sizeof(int))> ancillary{};
+    char byte = 0;
+    iovec vector{&byte, 1};
+    msghdr header{};
+    header.msg_iov = &vector;
+    header.msg_iovlen = 1;
+    header.msg_control = ancillary.data();
+    header.msg_controllen = ancillary.size();
+    cmsghdr *rights = CMSG_FIRSTHDR(&header);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(kMany * sizeof(int));
+    const std::vector<int> many(kMany, STDIN_FILENO);
+    std::memcpy(CMSG_DATA(rights), many.data(), kMany * sizeof(int));
+    ASSERT_EQ(::sendmsg(ours.get(), &header, 0), 1);
+    for (const auto &unit : clip.units)
+        ASSERT_TRUE(driver.feed(unit));
+    EXPECT_FALSE(driver.wait([&] { return !driver.pictures.empty(); }, std::chrono::milliseconds(100)));
+    EXPECT_EQ(driver.why, "");
+    theirs.reset(); // nobody receives them any more
+    EXPECT_TRUE(driver.wait([&] { return !driver.pictures.empty(); })) << driver.why;
 }
 
 TEST(Process, frame_memory_cannot_be_shrunk_under_the_compositor)

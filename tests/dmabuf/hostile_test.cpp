@@ -5,6 +5,7 @@
 #include "dmabuf/decoder/child.h"
 #include "dmabuf/decoder/ipc.h"
 #include "dmabuf/formats.h"
+#include "portclient/base/clock.h"
 
 #include <gtest/gtest.h>
 
@@ -355,6 +356,31 @@ TEST(DecoderProcess, that_takes_long_to_end_blocks_nobody_and_is_collected_all_t
         EXPECT_NE(driver.why.find(c.why), std::string::npos) << driver.why;
         EXPECT_TRUE(is_collected(pid)) << c.behaviour;
     }
+}
+
+TEST(DecoderProcess, that_does_not_end_is_given_up_after_two_seconds)
+{
+    Driver driver(config("ends_slowly"));
+    ASSERT_TRUE(driver.decoder) << driver.start_error;
+    ASSERT_TRUE(driver.feed(kUnit));
+    const auto deadline = std::chrono::steady_clock::now() + kDeadline;
+    while (driver.failures == 0 && !driver.decoder->ending() && std::chrono::steady_clock::now() < deadline) {
+        pollfd poll{driver.decoder->fd(), POLLIN, 0};
+        ::poll(&poll, 1, 100);
+        driver.decoder->dispatch();
+    }
+    if (driver.reason == wire::Reason::kNoResources)
+        GTEST_SKIP() << driver.why;
+    ASSERT_TRUE(driver.decoder->ending()) << driver.why;
+    const std::int64_t now = monotonic_now();
+    const std::int64_t next = driver.decoder->watch(now);
+    EXPECT_GT(next, now);
+    EXPECT_LE(next, now + 2'000'000'000);
+    EXPECT_EQ(driver.failures, 0u);
+    static_cast<void>(driver.decoder->watch(next));
+    EXPECT_EQ(driver.failures, 1u);
+    EXPECT_NE(driver.why.find("not gone"), std::string::npos) << driver.why;
+    EXPECT_FALSE(driver.decoder->ending());
 }
 
 TEST(DecoderProcess, that_takes_long_to_end_and_is_let_go_of_blocks_nobody)
