@@ -76,6 +76,16 @@ TEST(Judgement, environment_overrules_what_is_known_but_not_what_is_offered)
 
 class Presenting : public testing::Test {
 protected:
+    /// What nobody waits for any more stays until it is answered.
+    void TearDown() override
+    {
+        if (!connection)
+            return;
+        compositor->exchange();
+        for (std::size_t i = 0; i < compositor->requests.size(); ++i)
+            compositor->refuse(i);
+        compositor->exchange();
+    }
     void connect(Compositor::Offer offer, DmabufUse use = DmabufUse::kAlways)
     {
         compositor = std::make_unique<Compositor>(std::move(offer));
