@@ -10,6 +10,8 @@
 #include <gtest/gtest.h>
 #include <sys/sysmacros.h>
 
+#include <array>
+
 namespace spice_overlay {
 namespace {
 
@@ -333,10 +335,8 @@ TEST_F(Presenting, refusals_are_said_once_however_many_there_are)
 {
     connect_with_all();
     static_cast<void>(connection->transport().offer());
-    std::vector<std::shared_ptr<VideoBuffer>> buffers;
-    for (int i = 0; i < 3; ++i)
-        buffers.push_back(give(test_frame()));
-    for (std::size_t i = 0; i < 3; ++i)
+    const std::array buffers{give(test_frame()), give(test_frame()), give(test_frame())};
+    for (std::size_t i = 0; i < buffers.size(); ++i)
         compositor->refuse(i);
     compositor->exchange();
     EXPECT_EQ(refusals, 1u);
