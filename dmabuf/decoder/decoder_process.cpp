@@ -450,20 +450,16 @@ std::int64_t DecoderProcess::watch(std::int64_t now)
         const std::size_t out = p.slots.held() + static_cast<std::size_t>(std::popcount(p.released));
         return p.silent_since >= 0 && p.progress == p.progress_watched && out < ipc::kLeastHeld;
     };
+    const auto says_nothing = [&] { return !p.failed && p.ending < 0 && p.places.units() > 0 && silent(); };
+    if (says_nothing() && now >= p.silent_since + patience()) {
+        dispatch(); // it may have been us who slept
+        if (says_nothing())
+            p.end(wire::Reason::kDecoderFailed, "the decoder process says nothing");
+    }
     if (!p.failed && p.ending >= 0) {
         if (now < p.ending + kEndPatience)
             return p.ending + kEndPatience;
         p.end(wire::Reason::kDecoderFailed, kEndedByItself + kNotGone);
-    }
-    if (!p.failed && p.places.units() > 0 && silent() && now >= p.silent_since + patience()) {
-        dispatch(); // it may have been us who slept
-        if (!p.failed && p.ending >= 0) {
-            if (now < p.ending + kEndPatience)
-                return p.ending + kEndPatience;
-            p.end(wire::Reason::kDecoderFailed, kEndedByItself + kNotGone);
-        }
-        if (!p.failed && p.places.units() > 0 && silent())
-            p.end(wire::Reason::kDecoderFailed, "the decoder process says nothing");
     }
     if (p.failed || p.places.units() == 0)
         return p.silent_since = -1;

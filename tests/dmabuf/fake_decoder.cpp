@@ -117,6 +117,20 @@ void bad_buffer(const std::function<void(ipc::Buffer &)> &change, int fd = memor
     say(message, {fd});
 }
 
+/// Of RGB, one for each slot.
+void buffers_of(std::uint32_t count, std::uint32_t width, std::uint32_t height)
+{
+    for (std::uint32_t slot = 0; slot < count; ++slot) {
+        ipc::Buffer m = buffer(slot);
+        m.fourcc = kFourccXrgb8888;
+        m.width = width;
+        m.height = height;
+        describe(m, 4 * width);
+        m.size = std::uint64_t{4} * width * height;
+        say(m, {memory(m.size)});
+    }
+}
+
 ipc::Buffer ipc_with(const std::function<void(ipc::Buffer &)> &change)
 {
     ipc::Buffer message = buffer();
@@ -350,30 +364,8 @@ const std::map<std::string, std::function<void()>> kBehaviours = {
          const int again = ::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), O_RDONLY);
          bad_buffer([](auto &) {}, again);
      }},
-    {"too_much_memory",
-     [] {
-         for (std::uint32_t slot = 0; slot < 8; ++slot) {
-             ipc::Buffer m = buffer(slot);
-             m.fourcc = kFourccXrgb8888;
-             m.width = 8192;
-             m.height = 4608;
-             describe(m, 4 * 8192);
-             m.size = std::uint64_t{4 * 8192} * m.height;
-             say(m, {memory(m.size)});
-         }
-     }},
-    {"too_much_memory_of_small_frames",
-     [] {
-         for (std::uint32_t slot = 0; slot < 33; ++slot) {
-             ipc::Buffer m = buffer(slot);
-             m.fourcc = kFourccXrgb8888;
-             m.width = 2048;
-             m.height = 1024;
-             describe(m, 4 * m.width);
-             m.size = std::uint64_t{4} * m.width * m.height; // 8 MiB
-             say(m, {memory(m.size)});
-         }
-     }},
+    {"too_much_memory", [] { buffers_of(8, 8192, 4608); }},
+    {"too_much_memory_of_small_frames", [] { buffers_of(33, 2048, 1024); }}, // of 8 MiB
     {"too_many_descriptors",
      [] {
          for (std::uint32_t slot = 0; slot < 33; ++slot) {

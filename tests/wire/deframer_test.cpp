@@ -203,6 +203,21 @@ TEST(Deframer, tail_of_an_older_conversation_is_skipped)
     EXPECT_EQ(feeder.deframer.skipped_bytes(), before);
 }
 
+/// Appends an answer and a PING to the bytes: these are heard and nothing else, wherever all of it is cut in two.
+void expect_answer_behind(Bytes &bytes)
+{
+    const std::size_t before = bytes.size();
+    append(bytes, answer());
+    append(bytes, encoded(Ping{1, 2}));
+    for (std::size_t split = 0; split <= bytes.size(); ++split) {
+        Feeder feeder;
+        feeder.feed(std::span(bytes).first(split));
+        feeder.feed(std::span(bytes).subspan(split));
+        ASSERT_EQ(feeder.messages, (std::vector<Bytes>{answer(), encoded(Ping{1, 2})}))
+            << before << " bytes before it, cut at " << split;
+    }
+}
+
 TEST(Deframer, beginning_of_a_false_hello_does_not_hide_the_real_one)
 {
     Bytes fake = encoded(guest_hello(9, 0));
@@ -211,14 +226,7 @@ TEST(Deframer, beginning_of_a_false_hello_does_not_hide_the_real_one)
     fake.resize(kHeaderSize + 8);
     for (std::size_t cut = 1; cut <= fake.size(); ++cut) {
         Bytes bytes(fake.begin(), fake.begin() + static_cast<std::ptrdiff_t>(cut));
-        append(bytes, answer());
-        append(bytes, encoded(Ping{1, 2}));
-        for (std::size_t split = 0; split <= bytes.size(); ++split) {
-            Feeder feeder;
-            feeder.feed(std::span(bytes).first(split));
-            feeder.feed(std::span(bytes).subspan(split));
-            ASSERT_EQ(feeder.messages, (std::vector<Bytes>{answer(), encoded(Ping{1, 2})})) << cut << " and " << split;
-        }
+        expect_answer_behind(bytes);
     }
 }
 
@@ -301,14 +309,7 @@ TEST(Deframer, question_that_has_no_end_does_not_hide_the_answer_behind_it)
     for (std::size_t others : {std::size_t{0}, std::size_t{50}, std::size_t{3000}}) {
         Bytes bytes = endless_question();
         append(bytes, false_hellos(others));
-        append(bytes, answer());
-        append(bytes, encoded(Ping{1, 2}));
-        for (std::size_t split = 0; split <= bytes.size(); ++split) {
-            Feeder feeder;
-            feeder.feed(std::span(bytes).first(split));
-            feeder.feed(std::span(bytes).subspan(split));
-            ASSERT_EQ(feeder.messages, (std::vector<Bytes>{answer(), encoded(Ping{1, 2})})) << others << ", " << split;
-        }
+        expect_answer_behind(bytes);
         Feeder bytewise;
         for (std::uint8_t byte : bytes)
             bytewise.feed({&byte, 1});
