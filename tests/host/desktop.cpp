@@ -122,6 +122,13 @@ void Desktop::minimise(std::size_t window, bool minimised)
     damage(windows_[window]);
 }
 
+void Desktop::leave(std::size_t window, bool away)
+{
+    damage(windows_[window]);
+    windows_[window].away = away;
+    damage(windows_[window]);
+}
+
 void Desktop::redraw(std::size_t window)
 {
     Window &item = windows_[window];
@@ -161,13 +168,17 @@ void Desktop::find_visible()
         const Window &item = windows_[index];
         if (item.look.video == 0)
             continue;
-        VideoView view{.index = item.look.video, .state = item.state, .target = item.box,
+        VideoView view{.index = item.look.video, .state = item.state, .display = item.away ? 1 : 0, .target = item.box,
                        .placeholder = item.look.placeholder};
         rounded_.push_back(false);
         if (item.drawn() && item.state != VideoView::State::kClosed) {
             VisibleRegion region = visible_region(item.box, display_, occluders, position[index]);
             view.visible = std::move(region.rects);
             rounded_.back() = !region.exact;
+        } else if (const Rect all = intersect(item.box, display_);
+                   item.away && item.shown && !item.minimised && item.state != VideoView::State::kClosed
+                   && !all.empty()) {
+            view.visible = {all}; // nothing covers it there
         }
         bool before = videos_.size() < was_rounded.size() && was_rounded[videos_.size()];
         if (rounded_.back() && !before)

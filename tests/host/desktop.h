@@ -20,8 +20,9 @@ struct VideoView {
     enum class State { kClosed, kPlaying, kPaused };
     int index = 0;
     State state = State::kClosed;
-    Rect target;                ///< guest pixels; may lie partly or wholly outside the display
-    std::vector<Rect> visible;  ///< guest pixels, disjoint, inside the display; empty while closed
+    int display = 0;            ///< 1 is another one, which nobody paints
+    Rect target;                ///< pixels of the display; may lie partly or wholly outside of it
+    std::vector<Rect> visible;  ///< likewise, disjoint, inside the display; empty while closed
     std::uint32_t placeholder = 0; ///< 0xRRGGBB, flat over `visible`
     bool operator==(const VideoView &) const = default;
 };
@@ -45,6 +46,7 @@ public:
     void lower(std::size_t window);
     void show(std::size_t window, bool shown);
     void minimise(std::size_t window, bool minimised);
+    void leave(std::size_t window, bool away); ///< to another display of the same size, and back
     void redraw(std::size_t window); ///< every pixel of the window's body changes
     void set_state(std::size_t window, VideoView::State state); ///< video windows only
     [[nodiscard]] VideoView::State state(std::size_t window) const { return windows_[window].state; }
@@ -71,12 +73,13 @@ private:
         Rect box;
         bool shown = true;
         bool minimised = false;
+        bool away = false; ///< on another display
         VideoView::State state = VideoView::State::kClosed;
         std::vector<Runs> rows;
         Pixels picture;
 
         [[nodiscard]] Rect outer() const;
-        [[nodiscard]] bool drawn() const { return shown && !minimised; }
+        [[nodiscard]] bool drawn() const { return shown && !minimised && !away; }
     };
 
     void damage(const Rect &rect);

@@ -47,7 +47,7 @@ std::string json_video(const VideoView &view)
     std::ostringstream out;
     out << R"({"index":)" << view.index << R"(,"state":")" << kStates[static_cast<int>(view.state)] << R"(","target":)"
         << json_rect(view.target) << R"(,"visible":[)";
-    for (std::size_t i = 0; i < view.visible.size(); ++i)
+    for (std::size_t i = 0; i < view.visible.size() && view.display == 0; ++i)
         out << (i ? "," : "") << json_rect(view.visible[i]);
     out << R"(],"placeholder":")" << std::hex << std::uppercase << std::setw(6) << std::setfill('0') << view.placeholder
         << "\"}";

@@ -20,8 +20,8 @@ std::string geometry_line(const VideoView &view)
     char placeholder[8];
     std::snprintf(placeholder, sizeof placeholder, "%06X", view.placeholder);
     std::ostringstream line;
-    line << "geometry " << view.index << " 0 " << view.target.x << ' ' << view.target.y << ' ' << view.target.w << ' '
-         << view.target.h << ' ' << placeholder << ' ' << view.visible.size();
+    line << "geometry " << view.index << ' ' << view.display << ' ' << view.target.x << ' ' << view.target.y << ' '
+         << view.target.w << ' ' << view.target.h << ' ' << placeholder << ' ' << view.visible.size();
     for (const Rect &rect : view.visible)
         line << ' ' << rect.x << ' ' << rect.y << ' ' << rect.w << ' ' << rect.h;
     return line.str();

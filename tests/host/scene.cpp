@@ -23,6 +23,7 @@ const std::map<std::string_view, SceneAction::Kind> kWindowActions = {
     {"raise", SceneAction::Kind::kRaise},       {"lower", SceneAction::Kind::kLower},
     {"show", SceneAction::Kind::kShow},         {"hide", SceneAction::Kind::kHide},
     {"minimise", SceneAction::Kind::kMinimise}, {"restore", SceneAction::Kind::kRestore},
+    {"leave", SceneAction::Kind::kLeave},       {"return", SceneAction::Kind::kReturn},
 };
 const std::map<std::string_view, SceneAction::Kind> kVideoActions = {
     {"open", SceneAction::Kind::kOpen},   {"close", SceneAction::Kind::kClose}, {"pause", SceneAction::Kind::kPause},

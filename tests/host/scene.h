@@ -28,7 +28,7 @@ struct SceneWindow {
 
 struct SceneAction {
     enum class Kind {
-        kMove, kResize, kRaise, kLower, kShow, kHide, kMinimise, kRestore,
+        kMove, kResize, kRaise, kLower, kShow, kHide, kMinimise, kRestore, kLeave, kReturn,
         kOpen, kClose, kPause, kResume, kSeek, kWait, kWaitAll, kStep,
     };
     Kind kind = Kind::kWait;

@@ -201,6 +201,12 @@ def hide(theatre):
     theatre.must_be_gone_for_good()
 
 
+def leave(theatre):
+    """To another display."""
+    theatre.next_step()
+    theatre.must_be_gone_for_good()
+
+
 def port(theatre):
     theatre.host.tell("close-port")
     theatre.must_be_gone_for_good()
@@ -260,14 +266,15 @@ def decoder(theatre):
 WAYS = {
     close: ["close film"],
     hide: ["minimise film"],
+    leave: ["leave film"],
     port: [],
     agent: [],
     garbage: [],
     seek: [f"seek film {SEEK_TO}s"],
     decoder: [],
 }
-BACK = {close: ["open film"], hide: ["restore film"], seek: ["seek film 0s"]}
-EVERY_DAY = [close, port, agent, seek, hide, garbage]
+BACK = {close: ["open film"], hide: ["restore film"], leave: ["return film"], seek: ["seek film 0s"]}
+EVERY_DAY = [close, port, agent, seek, hide, garbage, leave]
 
 
 def write_scene(ways, rng):
@@ -309,7 +316,7 @@ def play(options, ways, seed):
         return theatre.log
 
 
-def trials(options, count, batch=12):
+def trials(options, count, batch=14):
     """All the ways in turn."""
     ends = most = longest = done = 0
     while done < count:
@@ -326,7 +333,7 @@ def trials(options, count, batch=12):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
-    parser.add_argument("--count", type=int, default=12, help="trials of all but the decoder's deaths")
+    parser.add_argument("--count", type=int, default=14, help="trials of all but the decoder's deaths")
     parser.add_argument("--seed", type=int, default=1)
     options, _ = parser.parse_known_args()
     options.clips = options.build / "test-clips"
