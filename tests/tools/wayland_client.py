@@ -66,6 +66,7 @@ class Client:
         self._request(surface, 9, "iiii", 0, 0, 2**31 - 1, 2**31 - 1)
         drawn = self._new(surface, 3)
         self._request(surface, 6)
+        self._request(self.window, 6)  # Weston 10 finds a new subsurface when its window has something to draw
         while drawn not in self.done:
             self._dispatch()
 
