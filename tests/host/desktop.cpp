@@ -168,16 +168,18 @@ void Desktop::find_visible()
         const Window &item = windows_[index];
         if (item.look.video == 0)
             continue;
-        VideoView view{.index = item.look.video, .state = item.state, .display = item.away ? 1 : 0, .target = item.box,
+        VideoView view{.index = item.look.video,
+                       .state = item.state,
+                       .display = item.away ? 1 : 0,
+                       .target = item.box,
                        .placeholder = item.look.placeholder};
         rounded_.push_back(false);
-        if (item.drawn() && item.state != VideoView::State::kClosed) {
+        const bool open = item.shown && !item.minimised && item.state != VideoView::State::kClosed;
+        if (open && !item.away) {
             VisibleRegion region = visible_region(item.box, display_, occluders, position[index]);
             view.visible = std::move(region.rects);
             rounded_.back() = !region.exact;
-        } else if (const Rect all = intersect(item.box, display_);
-                   item.away && item.shown && !item.minimised && item.state != VideoView::State::kClosed
-                   && !all.empty()) {
+        } else if (const Rect all = intersect(item.box, display_); open && item.away && !all.empty()) {
             view.visible = {all}; // nothing covers it there
         }
         bool before = videos_.size() < was_rounded.size() && was_rounded[videos_.size()];
@@ -224,7 +226,10 @@ void Desktop::blank_outside(const VideoView &view, const Window &window)
 {
     Rect inside = intersect(window.box, display_);
     std::vector<bool> kept(static_cast<std::size_t>(inside.w) * static_cast<std::size_t>(inside.h));
-    auto at = [&](int x, int y) { return static_cast<std::size_t>((y - inside.y) * inside.w + (x - inside.x)); };
+    auto at = [&](int x, int y) {
+        return static_cast<std::size_t>(y - inside.y) * static_cast<std::size_t>(inside.w)
+               + static_cast<std::size_t>(x - inside.x);
+    };
     for (const Rect &rect : view.visible)
         for (int y = rect.y; y < rect.bottom(); ++y)
             for (int x = rect.x; x < rect.right(); ++x)

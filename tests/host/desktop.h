@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-typedef struct _cairo_region cairo_region_t;
+typedef struct _cairo_region cairo_region_t; // NOLINT(bugprone-reserved-identifier): cairo's name
 
 namespace spice_overlay::host {
 
@@ -20,9 +20,9 @@ struct VideoView {
     enum class State { kClosed, kPlaying, kPaused };
     int index = 0;
     State state = State::kClosed;
-    int display = 0;            ///< 1 is another one, which nobody paints
-    Rect target;                ///< pixels of the display; may lie partly or wholly outside of it
-    std::vector<Rect> visible;  ///< likewise, disjoint, inside the display; empty while closed
+    int display = 0;               ///< 1 is another one, which nobody paints
+    Rect target;                   ///< pixels of the display; may lie partly or wholly outside of it
+    std::vector<Rect> visible;     ///< likewise, disjoint, inside the display; empty while closed
     std::uint32_t placeholder = 0; ///< 0xRRGGBB, flat over `visible`
     bool operator==(const VideoView &) const = default;
 };

@@ -138,8 +138,12 @@ bool Player::run(const SceneAction &action)
     case Kind::kHide: desktop_.show(action.window, false); break;
     case Kind::kMinimise: desktop_.minimise(action.window, true); break;
     case Kind::kRestore: desktop_.minimise(action.window, false); break;
-    case Kind::kLeave: desktop_.leave(action.window, true); break;
-    case Kind::kReturn: desktop_.leave(action.window, false); break;
+    case Kind::kLeave:
+        desktop_.leave(action.window, true);
+        break;
+    case Kind::kReturn:
+        desktop_.leave(action.window, false);
+        break;
     case Kind::kOpen:
         if (desktop_.state(action.window) == VideoView::State::kClosed) {
             desktop_.set_state(action.window, VideoView::State::kPlaying);

@@ -28,8 +28,24 @@ struct SceneWindow {
 
 struct SceneAction {
     enum class Kind {
-        kMove, kResize, kRaise, kLower, kShow, kHide, kMinimise, kRestore, kLeave, kReturn,
-        kOpen, kClose, kPause, kResume, kSeek, kWait, kWaitAll, kStep,
+        kMove,
+        kResize,
+        kRaise,
+        kLower,
+        kShow,
+        kHide,
+        kMinimise,
+        kRestore,
+        kLeave,
+        kReturn,
+        kOpen,
+        kClose,
+        kPause,
+        kResume,
+        kSeek,
+        kWait,
+        kWaitAll,
+        kStep,
     };
     Kind kind = Kind::kWait;
     std::size_t window = 0;   ///< index into Scene::windows, where the action has one

@@ -105,7 +105,7 @@ public:
     void show_picture(int w, int h)
     {
         width = w, height = h;
-        pixels_.assign(static_cast<std::size_t>(w * h), 0x303030);
+        pixels_.assign(static_cast<std::size_t>(w) * static_cast<std::size_t>(h), 0x303030);
         screen_.set_picture({pixels_.data(), w, w, h}, virtual_now);
         update_timer_.set(virtual_now);
     }
