@@ -186,25 +186,26 @@ class Theatre:
             verdict = judge()
             check(verdict.clean, f"the video has come back after its end: {verdict.notes}")
 
+    def must_be_gone_at_next_step(self):
+        self.next_step()
+        self.must_be_gone_for_good()
+
 
 # ---- the ways; each gives the scene's lines between the steps before and after, and does the rest. True: the video is gone at the
 # step after.
 
 
 def close(theatre):
-    theatre.next_step()
-    theatre.must_be_gone_for_good()
+    theatre.must_be_gone_at_next_step()
 
 
 def hide(theatre):
-    theatre.next_step()
-    theatre.must_be_gone_for_good()
+    theatre.must_be_gone_at_next_step()
 
 
 def leave(theatre):
     """To another display."""
-    theatre.next_step()
-    theatre.must_be_gone_for_good()
+    theatre.must_be_gone_at_next_step()
 
 
 def port(theatre):
